@@ -1,0 +1,1 @@
+"""What runs beside an agent inside a sandbox; standard library only."""
