@@ -1,11 +1,11 @@
 """What a tier must offer: walls that are proved by running something, and sandboxes behind them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from hive.core.grant import Grant, Tier
+from hive.core.grant import Grant, Limits, PathRule, Tier
 from hive.core.ids import ContextId, SandboxId, TaskId, TurnId
 from hive.core.json import Json
 from hive.core.spec import AgentSpec
@@ -227,6 +227,26 @@ class SandboxDriver(Protocol):
         Raises:
             TierUnavailableError: a demanded wall cannot be built.
             SandboxError: it did not start.
+
+        """
+        ...
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        mounts: Sequence[PathRule],
+        opening: Opening,
+        limits: Limits,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run one command behind the same walls to its end; return its exit status.
+
+        What it prints is given to `on_line`, stripped and bounded. Environments are built this way.
+
+        Raises:
+            SandboxError: it did not start or ran past `timeout_s`.
 
         """
         ...
