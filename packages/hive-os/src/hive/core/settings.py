@@ -32,16 +32,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tls_key: str = ""
     public_url: str = ""
     grpc_port: int = 0
+    push_private: bool = False
     database_url: str = "embedded:"
     mesh_url: str = "embedded:"
     models: str = "scripted:"
     model_key: Secret = Secret("")
     tiers: str = "process:"
     spans_url: str = "postgresql:"
+    witness_url: str = ""
     postgres_bin: str = ""
     nats_bin: str = ""
     uv_bin: str = ""
     index_url: str = ""
+    index_hosts: tuple[str, ...] = ()
+    ssl_cert_file: str = ""
+    environments_max_bytes: int = 20 << 30
     master_key: Secret = Secret("")
     operator_token: Secret = Secret("")
     anonymous: bool = False
@@ -80,6 +85,7 @@ def load_settings(
     values: dict[str, object] = _from_file(file or _default_file(environment), problems)
     values |= _from_environment(environment, problems)
     values |= {name: value for name, value in given.items() if value is not None}
+    values = _from_others(environment) | values
     if not values.get("state_dir"):
         values["state_dir"] = _default_state(environment)
     settings = _decode(values, problems)
@@ -179,6 +185,21 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
         except ValueError:
             problems.append(f"{variable} does not hold {_kind(hints[key])}")
     return values
+
+
+OF_OTHERS: Final = {
+    "index_url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
+    "ssl_cert_file": ("SSL_CERT_FILE",),
+}
+"""Variables of other programs that stand in for a setting which is not given."""
+
+
+def _from_others(environment: Mapping[str, str]) -> dict[str, object]:
+    return {
+        key: next(value for name in names if (value := environment.get(name)))
+        for key, names in OF_OTHERS.items()
+        if any(environment.get(name) for name in names)
+    }
 
 
 def _parse(text: str, hint: object) -> object:

@@ -60,6 +60,7 @@ class AgentSpec:
     needs: Grant = field(default_factory=Grant)
     requirements: tuple[str, ...] = ()
     allow_build: bool = False
+    python: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     skills: tuple[AgentSkill, ...] = ()
     public: bool = False

@@ -3,7 +3,7 @@
 `MOVES` is the whole state machine: a task moves along it or not at all.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -175,3 +175,50 @@ class MessageAdded:
 
 TaskMove: TypeAlias = Task | StatusChanged | ArtifactAdded | MessageAdded
 """What the ledger's projection of tasks is made of, in the order of its entries."""
+
+
+def moved(task: Task, move: TaskMove, at: datetime) -> Task:
+    """Return the task as it stands after a move.
+
+    Raises:
+        StateError: the state machine has no such move.
+
+    """
+    match move:
+        case Task():
+            return move
+        case StatusChanged():
+            if move.state is not task.state:
+                check_move(task.state, move.state)
+            return replace(task, state=move.state, status_message=move.message, updated_at=move.at)
+        case MessageAdded():
+            return replace(task, history=(*task.history, move.message), updated_at=at)
+        case ArtifactAdded():
+            return replace(task, artifacts=_with_artifact(task.artifacts, move), updated_at=at)
+
+
+def _with_artifact(artifacts: tuple[Artifact, ...], move: ArtifactAdded) -> tuple[Artifact, ...]:
+    others = tuple(one for one in artifacts if one.id != move.artifact.id)
+    before = next((one for one in artifacts if one.id == move.artifact.id), None)
+    if before is None:
+        return (*artifacts, move.artifact)
+    if not move.append:
+        return (*others, move.artifact)
+    joined = replace(before, parts=joined_parts(before.parts + move.artifact.parts))
+    return tuple(joined if one.id == joined.id else one for one in artifacts)
+
+
+def joined_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Join neighbouring plain text parts, so that a streamed answer reads as one."""
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if last is not None and _plain(last) and _plain(part):
+            joined[-1] = replace(last, text=(last.text or "") + (part.text or ""))
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+def _plain(part: Part) -> bool:
+    return part.text is not None and not (part.media_type or part.filename or part.metadata)

@@ -185,7 +185,11 @@ class KeyValue(Protocol):
         ...
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[KeyEntry]]:
-        """Yield every entry put from now on; a deletion has an empty value."""
+        """Yield what is put from now on; a deletion has an empty value.
+
+        The last state of a key is always told; one that was replaced before it was told may be
+        skipped. Iterating raises `EngineUnavailableError` when the watch cannot go on.
+        """
         ...
 
 

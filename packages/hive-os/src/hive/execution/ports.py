@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from hive.core.grant import Grant, Limits, PathRule, Tier
-from hive.core.ids import ContextId, SandboxId, TaskId, TurnId
+from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId
 from hive.core.json import Json
 from hive.core.spec import AgentSpec
 from hive.core.task import Artifact, Message
@@ -249,4 +249,12 @@ class SandboxDriver(Protocol):
             SandboxError: it did not start or ran past `timeout_s`.
 
         """
+        ...
+
+
+class BuilderDoors(Protocol):
+    """Opens the way out for a build: an egress proxy that passes the grant's hosts, nothing else."""
+
+    def open(self, owner: OwnerId, grant: Grant) -> AbstractAsyncContextManager[Opening]:
+        """Serve the builder's sockets; leaving the context closes them and forgets the grant."""
         ...

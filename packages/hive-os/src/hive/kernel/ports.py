@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from hive.core.call import Call, EffectClass, Outcome, Principal, Refused, Verb
 from hive.core.grant import Grant, Tier
-from hive.core.ids import AgentId, CallId, ContextId, SandboxId, TaskId
+from hive.core.ids import AgentId, ContextId, SandboxId, TaskId
 from hive.core.json import Json
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task, TaskEvent, TaskState
@@ -208,8 +208,16 @@ class Agents(Protocol):
         """Return all agents, by name."""
         ...
 
-    async def deploy(self, principal: Principal, spec: AgentSpec, grant: Grant) -> AgentView:
+    async def deploy(
+        self,
+        principal: Principal,
+        spec: AgentSpec,
+        grant: Grant,
+        on_line: Callable[[str], None] = ...,
+    ) -> AgentView:
         """Prepare and start an agent under a grant that was confirmed; replaces one of that name.
+
+        `on_line` is told of the progress of building its environment.
 
         Raises:
             SpecError: its source cannot be used.
@@ -250,9 +258,13 @@ class GateListener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFacts:
-    """What the checks of step two need, fetched once."""
+    """What the checks need, fetched once: the caller's grant, the agent that is called, the chain.
+
+    `lineage` are the agents that wait above the call; `parked` is why the calling turn may not act.
+    """
 
     grant: Grant | None = None
     agent: AgentView | None = None
-    parent: CallId | None = None
-    spent: Mapping[str, int] = field(default_factory=dict)
+    lineage: tuple[AgentId, ...] = ()
+    tasks_in_flight: int = 0
+    parked: str = ""

@@ -1,0 +1,112 @@
+"""The table of verbs and the way out: exit codes, errors in three lines, a traceback only on request.
+
+Bare `hive --help` is answered from the table: no verb's module is imported for it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import click
+
+from hive import __version__
+from hive.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of, print_error
+from hive.cli.session import Options, shared_options
+
+
+class VerbRow(NamedTuple):
+    """Where a verb lives, and its line of help."""
+
+    target: str
+    help: str
+
+
+_SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
+    "Run": {
+        "demo": VerbRow("demo:demo", "See it work: three agents, no key, no network."),
+        "run": VerbRow("run:run", "Run an agent from its source, any framework."),
+        "call": VerbRow("call:call", "Send a message to an agent and print its answer."),
+        "chat": VerbRow("call:chat", "Talk with an agent, line by line."),
+        "init": VerbRow("setup:init", "Write a small example agent."),
+    },
+    "Look": {
+        "ps": VerbRow("agents:ps", "List agents and what they do now."),
+        "logs": VerbRow("logs:logs", "Print what agents printed."),
+        "trace": VerbRow("records:trace", "Draw what happened for a task."),
+        "audit": VerbRow("records:audit", "Verify, follow or export the ledger."),
+        "status": VerbRow("node:status", "Describe the node."),
+        "doctor": VerbRow("doctor:doctor", "Examine engines, walls, ports, disk, models."),
+        "explain": VerbRow("setup:explain", "Tell more of an error code, offline."),
+    },
+    "Govern": {
+        "up": VerbRow("node:up", "Start the node."),
+        "down": VerbRow("node:down", "Stop the node."),
+        "start": VerbRow("agents:start", "Start a stopped agent."),
+        "stop": VerbRow("agents:stop", "Stop an agent, or the node with --node."),
+        "agent": VerbRow("agents:agent", "List, show, explain or remove agents."),
+        "token": VerbRow("token:token", "Issue, list and revoke tokens of clients."),
+        "backup": VerbRow("safekeeping:backup", "Write everything to one file."),
+        "restore": VerbRow("safekeeping:restore", "Read a backup into an empty state folder."),
+        "completion": VerbRow("setup:completion", "Print the completion script of a shell."),
+    },
+}
+VERBS: Final = {name: verb for section in _SECTIONS.values() for name, verb in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all verbs, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        module_name, _, attribute = verb.target.partition(":")
+        module = import_module(f"hive.cli.commands.{module_name}")
+        command: click.Command = getattr(module, attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, by section."""
+        for title, verbs in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(10), verb.help) for name, verb in verbs.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="An operating system for AI agents: isolated, named, allowed, recorded.",
+    epilog="Begin with:  hive demo",
+)
+@click.version_option(__version__, prog_name="hive", message="%(prog)s %(version)s")
+@shared_options
+def root(options: Options) -> None:
+    """Hold the options that stand before the verb."""
+    click.get_current_context().obj = options
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    try:
+        code = root.main(args=arguments, prog_name="hive", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`hive logs | head`): what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  the last place where an error can be told well
+        print_error(error)
+        return exit_code_of(error)
+    return code if isinstance(code, int) else 0

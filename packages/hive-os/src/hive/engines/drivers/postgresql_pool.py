@@ -1,0 +1,234 @@
+"""A pool of asyncpg connections to one PostgreSQL, as one role.
+
+A connection that broke is replaced at the next use, so a server that was killed is reached again as soon as
+it is back; what was asked in between fails with `EngineUnavailableError`.
+
+Session state (`SET`, temporary tables, `LISTEN`) does not belong in `execute`: a connection goes back to
+the pool without being reset, which saves a round trip. Use `SET LOCAL` in a transaction, and `listen`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+import asyncpg  # type: ignore[import-untyped]
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from hive.core.errors import EngineUnavailableError
+from hive.core.secret import Secret
+from hive.engines.drivers.postgresql_errors import translated
+from hive.engines.embedded.postgres import DATABASE_NAME, PORT
+from hive.engines.ports import EngineReport, Row, SqlValue, Transaction
+
+CONNECTIONS_MAX: Final = 6
+CONNECT_TIMEOUT_S: Final = 10.0
+ACQUIRE_TIMEOUT_S: Final = 15.0
+STATEMENT_TIMEOUT_S: Final = 120.0
+CLOSE_WITHIN_S: Final = 1.0
+NOTICES_MAX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresAddress:
+    """Where to connect, as whom, and the role to work as (empty: the one that logs in)."""
+
+    dsn: str = ""
+    host: str = ""
+    user: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    role: str = ""
+
+    def arguments(self) -> dict[str, object]:
+        """Return what asyncpg's `connect` takes."""
+        session = {"application_name": "hive", "hnsw.iterative_scan": "strict_order"}
+        if self.role:
+            session["role"] = self.role
+        shared: dict[str, object] = {"server_settings": session, "timeout": CONNECT_TIMEOUT_S}
+        if self.dsn:
+            return {"dsn": self.dsn, **shared}
+        return {
+            "host": self.host,
+            "port": PORT,
+            "user": self.user,
+            "password": self.password.reveal(),
+            "database": DATABASE_NAME,
+            "ssl": False,
+            **shared,
+        }
+
+
+class LeanConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that is not reset between uses; see the module's page."""
+
+    def get_reset_query(self) -> str:
+        """Return nothing to run: an open transaction is rolled back all the same."""
+        return ""
+
+
+class PooledTransaction:
+    """Statements on one connection, inside one transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, sql: str, *values: SqlValue) -> str:
+        """Run one statement; return PostgreSQL's command tag."""
+        with translated():
+            tag: str = await self._connection.execute(sql, *values)
+            return tag
+
+    async def fetch(self, sql: str, *values: SqlValue) -> Sequence[Row]:
+        """Run one query; return all rows."""
+        with translated():
+            rows: Sequence[Row] = await self._connection.fetch(sql, *values)
+            return rows
+
+
+class PostgresqlDatabase:
+    """A pool of connections to one server as one role."""
+
+    def __init__(
+        self,
+        address: PostgresAddress,
+        *,
+        connections_max: int = CONNECTIONS_MAX,
+        describe: Callable[[], EngineReport] | None = None,
+    ) -> None:
+        self._address = address
+        self._connections_max = connections_max
+        self._describe = describe
+        self._pool: asyncpg.Pool | None = None
+
+    async def connect(self) -> None:
+        """Open the pool.
+
+        Raises:
+            EngineUnavailableError: the server does not answer.
+
+        """
+        with translated():
+            self._pool = await asyncpg.create_pool(
+                min_size=1,
+                max_size=self._connections_max,
+                connection_class=LeanConnection,
+                command_timeout=STATEMENT_TIMEOUT_S,
+                **self._address.arguments(),
+            )
+
+    async def aclose(self) -> None:
+        """Close all connections; those in use are given a moment."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        with anyio.CancelScope(shield=True):
+            with (
+                anyio.move_on_after(CLOSE_WITHIN_S),
+                suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            ):
+                await pool.close()
+            pool.terminate()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        pool = self._pool
+        if pool is None:
+            raise EngineUnavailableError(
+                "The database is closed.", why="The node is stopping.", fix="Start it again."
+            )
+        with translated():
+            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        try:
+            yield connection
+        finally:
+            # A connection that broke is of no more use; why it broke was raised already.
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await pool.release(connection)
+
+    async def execute(self, sql: str, *values: SqlValue) -> str:
+        """Run one statement in a transaction of its own; return PostgreSQL's command tag."""
+        async with self._connection() as connection:
+            return await PooledTransaction(connection).execute(sql, *values)
+
+    async def fetch(self, sql: str, *values: SqlValue) -> Sequence[Row]:
+        """Run one query; return all rows."""
+        async with self._connection() as connection:
+            return await PooledTransaction(connection).fetch(sql, *values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a transaction on one connection; an exception inside rolls it back."""
+        async with self._connection() as connection:
+            transaction = connection.transaction()
+            with translated():
+                await transaction.start()
+            try:
+                yield PooledTransaction(connection)
+            except BaseException:
+                # If the rollback fails, the connection is gone, and the transaction with it.
+                with (
+                    anyio.CancelScope(shield=True),
+                    anyio.move_on_after(CLOSE_WITHIN_S),
+                    suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+                ):
+                    await transaction.rollback()
+                raise
+            with translated():
+                await transaction.commit()
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
+        """Receive the payloads of `NOTIFY channel` from now on; at most 1024 wait to be read.
+
+        Iterating raises `EngineUnavailableError` when the connection breaks: listen again then, and
+        look at the tables first, for what was said meanwhile is lost.
+        """
+        sending, receiving = anyio.create_memory_object_stream[str](NOTICES_MAX)
+
+        def heard(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+            with suppress(anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                sending.send_nowait(payload)
+
+        with translated():
+            connection = await asyncpg.connect(**self._address.arguments())
+        try:
+            connection.add_termination_listener(lambda _connection: sending.close())
+            with translated():
+                await connection.add_listener(channel, heard)
+            yield _notices(receiving)
+        finally:
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(CLOSE_WITHIN_S),
+                suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            ):
+                await connection.close()
+            connection.terminate()
+            sending.close()
+            receiving.close()
+
+    async def report(self) -> EngineReport:
+        """Ask the server what it is."""
+        rows = await self.fetch("SELECT current_setting('server_version') AS version")
+        version = str(rows[0]["version"])
+        if self._describe is not None:
+            known = self._describe()
+            return EngineReport(
+                engine=known.engine,
+                version=version,
+                embedded=known.embedded,
+                detail=known.detail,
+                pids=known.pids,
+            )
+        return EngineReport(engine="postgresql", version=version, embedded=False, detail="by URL")
+
+
+async def _notices(receiving: MemoryObjectReceiveStream[str]) -> AsyncIterator[str]:
+    async for payload in receiving:
+        yield payload
+    raise EngineUnavailableError(
+        "The database connection that listened is gone.",
+        why="The server ended it.",
+        fix="Listen again, and look at the tables first.",
+    )

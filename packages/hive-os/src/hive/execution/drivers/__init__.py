@@ -1,0 +1,18 @@
+"""The tiers that can be chosen in `HIVE_TIERS`, one driver module each."""
+
+from typing import Final
+
+from hive.core.drivers import DriverRow, Table
+from hive.execution.ports import SandboxDriver
+
+DRIVERS: Final[Table[SandboxDriver]] = Table(
+    port="execution",
+    setting="HIVE_TIERS",
+    rows=(
+        DriverRow(
+            scheme="process",
+            target="hive.execution.drivers.process:ProcessDriver",
+            summary="a process behind namespaces, Landlock, seccomp and a cgroup (Linux)",
+        ),
+    ),
+)

@@ -1,0 +1,318 @@
+"""The processes of one sandbox: the keeper outside, the first process inside, and the agent.
+
+The keeper (in the launcher's process namespace) waits and tells how it ended. The first process builds the
+walls around itself, forwards the loopback ports to the node's sockets, reaps, and dies with the keeper; with
+it dies everything inside. The agent gets four file descriptors and an explicit environment.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Final, NamedTuple, NoReturn
+
+from hive.execution.walls import cgroups, kernel, landlock, limits, mounts, namespaces, seccomp
+from hive.execution.walls.plan import (
+    CGROUP,
+    INSIDE_UID,
+    LANDLOCK,
+    NAMESPACES,
+    NO_NETWORK,
+    SECCOMP,
+    UNPRIVILEGED,
+    SandboxPlan,
+    WallReport,
+)
+from hive_guest import forward
+
+CONNECTIONS_MAX: Final = 256
+FAILED: Final = 125
+_STATUS_FD: Final = 4
+_TOLD_MAX_CHARS: Final = 500
+_OOM_AGENT: Final = b"1000"
+_OOM_OWN: Final = b"0"
+
+
+class SandboxPipes(NamedTuple):
+    """File descriptors that the node sent along: where the agent prints, its turns, and our reports."""
+
+    out: int
+    err: int
+    turn: int
+    status: int
+
+
+class SandboxGround(NamedTuple):
+    """What the launcher found out once: whether it is root, and the uid it gives to this sandbox."""
+
+    launcher: int
+    as_root: bool
+    host_uid: int
+    groups: cgroups.SandboxGroup
+
+
+def tell(status: int, **report: object) -> None:
+    """Send one report to the node; a node that is gone is no reason to fail."""
+    with contextlib.suppress(OSError):
+        os.write(status, json.dumps(report).encode())
+
+
+def _fail(status: int, stage: str, error: BaseException) -> NoReturn:
+    tell(status, kind="error", stage=stage, why=str(error)[:_TOLD_MAX_CHARS])
+    os._exit(FAILED)
+
+
+def keep(plan: SandboxPlan, pipes: SandboxPipes, ground: SandboxGround) -> NoReturn:
+    """Build a sandbox, wait for its end and tell it. Runs in a fork of the launcher."""
+    stage = "namespaces"
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != ground.launcher:
+            os._exit(FAILED)
+        report: WallReport = {}
+        _leave(plan, ground, report)
+        to_first, from_first = _handshake(), _handshake()
+        stage = "fork"
+        first = os.fork()
+        if first == 0:
+            os.close(to_first[1])
+            os.close(from_first[0])
+            _first(plan, pipes, ground, report, to_first[0], from_first[1])
+        os.close(to_first[0])
+        os.close(from_first[1])
+        for unused in (pipes.out, pipes.err, pipes.turn):
+            os.close(unused)
+        _announce(first, pipes.status, ground)
+        stage = "user"
+        _join_groups(plan, ground, first, report)
+        os.write(to_first[1], json.dumps(report).encode())
+        if ground.as_root and os.read(from_first[0], 1):
+            namespaces.map_user(first, ground.host_uid)
+            os.write(to_first[1], b"m")
+        _await(first, pipes.status, ground)
+    except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
+        _fail(pipes.status, stage, error)
+
+
+def _handshake() -> tuple[int, int]:
+    return os.pipe()
+
+
+def _leave(plan: SandboxPlan, ground: SandboxGround, report: WallReport) -> None:
+    network = NO_NETWORK not in plan.without
+    if ground.as_root:
+        namespaces.leave_as_root(network=network)
+    else:
+        namespaces.leave_as_user(network=network)
+        # The new user namespace made this process undumpable for its parent; the signal survives it.
+        kernel.die_with_parent(signal.SIGKILL)
+    report[NAMESPACES] = (True, "pid, mount, net, ipc, uts, user, cgroup")
+    report[NO_NETWORK] = (network, "an empty network" if network else "left out on request")
+
+
+def _announce(first: int, status: int, ground: SandboxGround) -> None:
+    handle = os.pidfd_open(first)
+    message = json.dumps({
+        "kind": "pid", "pid": first, "uid": ground.host_uid,
+        "memory": ground.groups.memory, "processes": ground.groups.processes,
+    }).encode()  # fmt: skip
+    with socket.socket(fileno=os.dup(status)) as channel:
+        socket.send_fds(channel, [message], [handle])
+    os.close(handle)
+
+
+def _join_groups(plan: SandboxPlan, ground: SandboxGround, first: int, report: WallReport) -> None:
+    if CGROUP in plan.without:
+        report[CGROUP] = (False, "left out on request")
+    elif ground.groups.complete and cgroups.join(ground.groups, first):
+        report[CGROUP] = (True, "memory and pids, version " + "12"[ground.groups.unified])
+    else:
+        report[CGROUP] = (False, "no cgroup may be written here: limits count per process")
+
+
+def _await(first: int, status: int, ground: SandboxGround) -> NoReturn:
+    _, ended = os.waitpid(first, 0)
+    killed = cgroups.killed_for_memory(ground.groups)
+    cgroups.remove(ground.groups)
+    tell(status, kind="dead", exit=os.waitstatus_to_exitcode(ended), oom=killed)
+    os._exit(0)
+
+
+def _first(
+    plan: SandboxPlan,
+    pipes: SandboxPipes,
+    ground: SandboxGround,
+    report: WallReport,
+    from_keeper: int,
+    to_keeper: int,
+) -> NoReturn:
+    """Be process 1 inside: raise the walls, start the agent, forward and reap until it ends."""
+    stage = "start"
+
+    def enter(name: str) -> None:
+        nonlocal stage
+        stage = name
+
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        told = os.read(from_keeper, 4096)
+        if not told:
+            os._exit(FAILED)
+        report |= json.loads(told)
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        _raise_walls(plan, ground, report, from_keeper, to_keeper, enter)
+        os.close(from_keeper)
+        os.close(to_keeper)
+        enter("forwarder")
+        forward.serve(
+            plan.routes if report[NO_NETWORK][0] else {},
+            connections_max=CONNECTIONS_MAX,
+            ready=lambda: _start_agent(plan, pipes, report, score),
+        )
+    except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
+        _fail(pipes.status, stage, error)
+    os._exit(FAILED)
+
+
+def _raise_walls(
+    plan: SandboxPlan,
+    ground: SandboxGround,
+    report: WallReport,
+    from_keeper: int,
+    to_keeper: int,
+    enter: Callable[[str], None],
+) -> None:
+    enter("mounts")
+    if report[NO_NETWORK][0]:
+        namespaces.bring_loopback_up()
+    kernel.call("unshare", kernel.CLONE_NEWNS)
+    kernel.call("sethostname", b"sandbox", 7)
+    uid = ground.host_uid
+    rules = mounts.build(
+        plan.mounts,
+        owner_uid=uid if ground.as_root else INSIDE_UID,
+        disk_bytes=plan.sizes.disk_bytes,
+        owner_map=mounts.OwnerMap(uid) if ground.as_root else None,
+    )
+    enter("user")
+    if ground.as_root:
+        os.setgroups([])
+        kernel.call("unshare", kernel.CLONE_NEWUSER)
+        os.write(to_keeper, b"u")
+        if os.read(from_keeper, 1) != b"m":
+            os._exit(FAILED)
+        namespaces.become_agent()
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    # A change of user clears it.
+    kernel.die_with_parent(signal.SIGKILL)
+    if select.select([from_keeper], [], [], 0)[0]:
+        os._exit(FAILED)  # the keeper says nothing more: readable means that it died in between
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    report[UNPRIVILEGED] = (True, f"uid {INSIDE_UID} inside, {uid} outside, no capability")
+    enter("landlock")
+    _raise_landlock(plan, rules, report)
+    enter("seccomp")
+    _raise_seccomp(plan, report)
+    enter("walls")
+    missing = [name for name in plan.demanded if not report.get(name, (False, ""))[0]]
+    if missing:
+        reasons = (f"{name} ({report.get(name, (False, 'unknown'))[1]})" for name in missing)
+        raise OSError(1, "demanded but not standing: " + ", ".join(reasons))
+
+
+def _raise_landlock(plan: SandboxPlan, rules: dict[str, int], report: WallReport) -> None:
+    abi = landlock.version()
+    if LANDLOCK in plan.without:
+        report[LANDLOCK] = (False, "left out on request")
+    elif not abi:
+        report[LANDLOCK] = (False, "this kernel has none")
+    else:
+        landlock.restrict(rules)
+        report[LANDLOCK] = (True, f"ABI {abi}")
+
+
+def _raise_seccomp(plan: SandboxPlan, report: WallReport) -> None:
+    if SECCOMP in plan.without:
+        report[SECCOMP] = (False, "left out on request")
+        return
+    try:
+        program = seccomp.agent_program(kernel.MACHINE)
+        seccomp.install(program)
+    except OSError as error:
+        report[SECCOMP] = (False, str(error))
+    else:
+        report[SECCOMP] = (True, f"{len(program)} instructions")
+
+
+def _start_agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport, score: int) -> None:
+    """Fork the agent; when the kernel wants memory back, it is to take the agent, not us."""
+    os.write(score, _OOM_AGENT)
+    agent = os.fork()
+    if agent == 0:
+        _agent(plan, pipes, report)
+    os.write(score, _OOM_OWN)
+    os.close(score)
+    for unused in (pipes.out, pipes.err, pipes.turn):
+        os.close(unused)
+
+    def reap(_signal: int, _frame: FrameType | None) -> None:
+        _reap(agent, pipes.status)
+
+    signal.signal(signal.SIGCHLD, reap)
+    reap(0, None)
+
+
+def _reap(agent: int, status: int) -> None:
+    """Collect the dead; when the agent is among them, everything ends."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, ended = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if pid == agent:
+                code = os.waitstatus_to_exitcode(ended)
+                tell(status, kind="ended", exit=code)
+                os._exit(code if code >= 0 else 128 - code)
+
+
+def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoReturn:
+    """Become the agent's program."""
+    status = pipes.status
+    try:
+        os.setsid()
+        status = _arrange_descriptors(pipes)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.umask(0o022)
+        os.chdir(plan.directory)
+        if report[LANDLOCK][0]:
+            landlock.restrict({}, files=False)
+        limits.apply(plan.sizes, whole_is_limited=report[CGROUP][0])
+        tell(status, kind="ready", walls=report)
+        os.execve(plan.argv[0], plan.argv, plan.environment)  # noqa: S606 - this is the sandbox
+    except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
+        _fail(status, "exec", error)
+
+
+def _arrange_descriptors(pipes: SandboxPipes) -> int:
+    """Leave 0 empty, 1 and 2 printing, 3 the turns, and the report pipe until the program runs."""
+    high = [os.dup(fd) for fd in pipes]
+    floor = max(high) + 1
+    high = [_dup_above(fd, floor) for fd in high]
+    empty = _dup_above(os.open("/dev/null", os.O_RDONLY), floor)
+    for source, target in ((empty, 0), (high[0], 1), (high[1], 2), (high[2], 3)):
+        os.dup2(source, target, inheritable=True)
+    os.dup2(high[3], _STATUS_FD, inheritable=False)
+    kernel.close_from(_STATUS_FD + 1)
+    return _STATUS_FD
+
+
+def _dup_above(fd: int, floor: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(floor, 16))

@@ -1,0 +1,147 @@
+"""The cgroup wall: memory and processes of a whole sandbox, in version 1 or 2, where it may be written.
+
+A group lies below the node's own and is named after the launcher, so the next launcher can clear away what
+a killed one left.
+"""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_ROOT: Final = Path("/sys/fs/cgroup")
+_PREFIX: Final = "hive-sandbox-"
+_MEMORY: Final = "memory"
+_PROCESSES: Final = "pids"
+
+
+class SandboxGroup(NamedTuple):
+    """The groups of one sandbox; an empty path where the machine gives none."""
+
+    memory: str = ""
+    processes: str = ""
+    unified: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether memory and processes are both bounded."""
+        return bool(self.memory and self.processes)
+
+
+def parents() -> SandboxGroup:
+    """Return the groups below which sandboxes may be made."""
+    own = _own_groups()
+    if "" in own:
+        unified = _unified_mount() / own[""].lstrip("/")
+        if _offers_both(unified):
+            return SandboxGroup(str(unified), str(unified), unified=True)
+    found = {}
+    for controller in (_MEMORY, _PROCESSES):
+        place = _ROOT / controller / own.get(controller, "").lstrip("/")
+        usable = controller in own and place.is_dir() and os.access(place, os.W_OK)
+        found[controller] = str(place) if usable else ""
+    return SandboxGroup(found[_MEMORY], found[_PROCESSES])
+
+
+def make(above: SandboxGroup, slot: int, *, memory_bytes: int, processes_max: int) -> SandboxGroup:
+    """Make the groups of a sandbox and set their bounds; what cannot be made stays empty."""
+    name = f"{_PREFIX}{os.getpid()}-{slot}"
+    memory = _make_one(above.memory, name)
+    processes = memory if above.unified else _make_one(above.processes, name)
+    if memory:
+        limit = "memory.max" if above.unified else "memory.limit_in_bytes"
+        swap = "memory.swap.max" if above.unified else "memory.memsw.limit_in_bytes"
+        if not _write(Path(memory) / limit, str(memory_bytes)):
+            memory = ""
+        # Not every kernel counts swap; the bound on memory is the one that is told.
+        _write(Path(memory) / swap, "0" if above.unified else str(memory_bytes))
+    if processes and not _write(Path(processes) / "pids.max", str(processes_max)):
+        processes = ""
+    return SandboxGroup(memory, processes, unified=above.unified)
+
+
+def join(group: SandboxGroup, pid: int) -> bool:
+    """Move a process into the groups; tell whether it went."""
+    places = {place for place in (group.memory, group.processes) if place}
+    return all(_write(Path(place) / "cgroup.procs", str(pid)) for place in places)
+
+
+def killed_for_memory(group: SandboxGroup) -> int:
+    """Return how often the kernel killed something in the group for want of memory."""
+    if not group.memory:
+        return 0
+    file = "memory.events" if group.unified else "memory.oom_control"
+    with contextlib.suppress(OSError):
+        for line in (Path(group.memory) / file).read_text().splitlines():
+            key, _, count = line.partition(" ")
+            if key == "oom_kill":
+                return int(count)
+    return 0
+
+
+def remove(group: SandboxGroup) -> None:
+    """Remove the groups of a sandbox that is dead."""
+    for place in {group.memory, group.processes} - {""}:
+        with contextlib.suppress(OSError):
+            Path(place).rmdir()
+
+
+def remove_leftovers(above: SandboxGroup) -> int:
+    """Remove groups whose launcher is gone, killing what may still be in them; return how many."""
+    removed = 0
+    for place in {above.memory, above.processes} - {""}:
+        for found in Path(place).glob(_PREFIX + "*"):
+            launcher = found.name.removeprefix(_PREFIX).partition("-")[0]
+            if not launcher.isdigit() or Path("/proc", launcher).exists():
+                continue
+            for pid in (found / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                found.rmdir()
+                removed += 1
+    return removed
+
+
+def _own_groups() -> dict[str, str]:
+    own: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            own |= dict.fromkeys(controllers.split(","), path)
+    return own
+
+
+def _unified_mount() -> Path:
+    hybrid = _ROOT / "unified"
+    return hybrid if hybrid.is_dir() else _ROOT
+
+
+def _offers_both(place: Path) -> bool:
+    """Tell whether children of a version 2 group get both controllers, switching them on if allowed."""
+    if not os.access(place, os.W_OK):
+        return False
+    control = place / "cgroup.subtree_control"
+    _write(control, f"+{_MEMORY} +{_PROCESSES}")
+    with contextlib.suppress(OSError):
+        return {_MEMORY, _PROCESSES} <= set(control.read_text().split())
+    return False
+
+
+def _make_one(above: str, name: str) -> str:
+    if not above:
+        return ""
+    place = Path(above) / name
+    with contextlib.suppress(OSError):
+        place.mkdir()
+        return str(place)
+    return ""
+
+
+def _write(file: Path, text: str) -> bool:
+    try:
+        file.write_text(text)
+    except OSError:
+        return False
+    return True

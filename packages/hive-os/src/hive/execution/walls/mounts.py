@@ -1,0 +1,255 @@
+"""The file system of a sandbox: an empty root, and in it only what the plan names.
+
+Everything but the agent's own folders is read-only; nothing carries set-user-id bits or devices. Mounts of
+other processes are hidden, so is what /proc tells of the machine's secrets.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hive.execution.walls import kernel, landlock, namespaces
+from hive.execution.walls.plan import GATE_INSIDE, HOME, INSIDE_UID, MountPlan
+
+STAGE: Final = "/tmp"  # noqa: S108 - hidden below an own tmpfs before anything is put there
+_OLD: Final = ".old"
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_SYSTEM_FILES: Final = (
+    "/etc/ld.so.cache", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/localtime",
+    "/etc/alternatives", "/etc/mime.types",
+)  # fmt: skip
+_STUBS: Final = {
+    "etc/passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}:agent:{HOME}:/bin/sh\n",
+    "etc/group": f"agent:x:{INSIDE_UID}:\n",
+    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "etc/hostname": "sandbox\n",
+    "etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom")
+_LINKS: Final = {
+    "dev/fd": "/proc/self/fd",
+    "dev/stdin": "/proc/self/fd/0",
+    "dev/stdout": "/proc/self/fd/1",
+    "dev/stderr": "/proc/self/fd/2",
+}
+_HIDDEN_OF_PROC: Final = (
+    "kcore", "kmsg", "keys", "key-users", "sysrq-trigger", "timer_list", "kallsyms", "config.gz",
+    "kpagecount", "kpageflags", "kpagecgroup", "modules", "slabinfo", "vmallocinfo",
+)  # fmt: skip
+_LOCKED_DOWN: Final = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+_WRITABLE: Final = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+_TMPFS: Final = kernel.MS_NOSUID | kernel.MS_NODEV
+_SCRATCH: Final = {"tmp": "tmp", "home": HOME.lstrip("/"), "shm": "dev/shm"}
+
+
+class OwnerMap(NamedTuple):
+    """The host uid that an agent has, for mounts whose owner is to look like it (as root only)."""
+
+    uid: int
+
+
+def build(
+    mounts: Sequence[MountPlan],
+    *,
+    owner_uid: int,
+    disk_bytes: int,
+    owner_map: OwnerMap | None,
+) -> dict[str, int]:
+    """Build the root and move into it; return the Landlock rules that say the same.
+
+    `owner_uid` is the agent's user as this process sees it. `owner_map` (as root) makes a writable
+    mount's owner look like the agent.
+    """
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    sources = _open_sources(mounts)
+    rules: dict[str, int] = {}
+    kernel.mount("tmpfs", STAGE, "tmpfs", _TMPFS, "mode=0755,size=4m,nr_inodes=4096")
+    root = Path(STAGE)
+    _scratch(root, owner_uid, disk_bytes, rules)
+    _devices(root, rules)
+    _system(root, rules)
+    for mount in sorted(mounts, key=lambda mount: mount.inside):
+        if _is_there_already(mount):
+            continue
+        _bind_plan(root, mount, sources[mount.host], owner_map, rules)
+    _proc(root, rules)
+    for source in sources.values():
+        os.close(source)
+    _enter(root)
+    return rules
+
+
+def _is_there_already(mount: MountPlan) -> bool:
+    """Tell whether the system's own folders bring it along."""
+    return (
+        not mount.writable
+        and mount.host == mount.inside
+        and any(mount.inside == path or mount.inside.startswith(path + "/") for path in _SYSTEM)
+    )
+
+
+def _open_sources(mounts: Sequence[MountPlan]) -> dict[str, int]:
+    """Open every source before the stage hides what lies below it."""
+    return {mount.host: os.open(mount.host, os.O_PATH | os.O_CLOEXEC) for mount in mounts}
+
+
+def _scratch(root: Path, owner_uid: int, disk_bytes: int, rules: dict[str, int]) -> None:
+    """Give the agent one bounded store in memory, seen at three places."""
+    store = root / ".store"
+    store.mkdir()
+    inodes = max(1024, disk_bytes // 4096)
+    options = f"mode=0755,size={disk_bytes},nr_inodes={inodes}"
+    kernel.mount("tmpfs", str(store), "tmpfs", _TMPFS, options)
+    for name, inside in _SCRATCH.items():
+        (store / name).mkdir(mode=0o700)
+        os.chown(store / name, owner_uid, owner_uid)
+        (root / inside).mkdir(parents=True, exist_ok=True)
+        kernel.mount(str(store / name), str(root / inside), "", kernel.MS_BIND)
+        rules["/" + inside] = landlock.EVERYTHING
+    kernel.call("umount2", os.fsencode(store), kernel.MNT_DETACH)
+    store.rmdir()
+
+
+def _devices(root: Path, rules: dict[str, int]) -> None:
+    for name in _DEVICES:
+        target = root / "dev" / name
+        target.touch()
+        kernel.mount(f"/dev/{name}", str(target), "", kernel.MS_BIND)
+        rules[f"/dev/{name}"] = landlock.DEVICE
+    for link, target_of_link in _LINKS.items():
+        (root / link).symlink_to(target_of_link)
+
+
+def _system(root: Path, rules: dict[str, int]) -> None:
+    (root / "etc").mkdir()
+    for path, text in _STUBS.items():
+        (root / path).write_text(text)
+    rules["/etc"] = landlock.READ
+    for path in _SYSTEM:
+        host = Path(path)
+        if host.is_symlink():
+            (root / path[1:]).symlink_to(host.readlink())
+        elif host.is_dir():
+            _bind(root, path, path, _LOCKED_DOWN)
+            rules[path] = landlock.READ_RUN
+    for path in _SYSTEM_FILES:
+        if Path(path).exists() and not Path(path).is_symlink():
+            _bind(root, path, path, _LOCKED_DOWN)
+        elif Path(path).is_symlink():
+            (root / path[1:]).symlink_to(Path(path).readlink())
+
+
+def _bind_plan(
+    root: Path,
+    mount: MountPlan,
+    source: int,
+    owner_map: OwnerMap | None,
+    rules: dict[str, int],
+) -> None:
+    """Bind one mount of the plan; as root, what is writable or the node's own is shown as the agent's."""
+    here = f"/proc/self/fd/{source}"
+    above = str(Path(mount.inside).parent)
+    if above != "/":
+        # Python lists the folder above a package that it imports.
+        rules[above] = rules.get(above, 0) | landlock.LIST
+    attributes = _WRITABLE if mount.writable else _LOCKED_DOWN
+    access = landlock.EVERYTHING if mount.writable else landlock.READ_RUN
+    rules[mount.inside] = rules.get(mount.inside, 0) | access
+    if owner_map is not None and (mount.writable or mount.ours):
+        if _bind_mapped(root, here, mount.inside, attributes, owner_map):
+            return
+        if mount.ours:
+            _give(Path(here), owner_map.uid)
+    _bind(root, here, mount.inside, attributes)
+
+
+def _give(folder: Path, uid: int) -> None:
+    """Give the node's own folder to the agent, where the file system cannot show another owner."""
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, uid, uid, follow_symlinks=path == folder)
+
+
+def _bind(root: Path, source: str, inside: str, attributes: int) -> None:
+    target = _target(root, inside, is_folder=Path(source).is_dir())
+    kernel.mount(source, str(target), "", kernel.MS_BIND | kernel.MS_REC)
+    kernel.set_mount_attributes(kernel.AT_FDCWD, str(target), attributes)
+
+
+def _bind_mapped(
+    root: Path, source: str, inside: str, attributes: int, owner_map: OwnerMap
+) -> bool:
+    """Bind with the owner shown as the agent; False where the file system cannot do it."""
+    found = Path(source).stat()
+    mapping = namespaces.open_id_mapping((found.st_uid, found.st_gid), owner_map.uid)
+    try:
+        tree = kernel.call("open_tree", kernel.AT_FDCWD, os.fsencode(source),
+                           kernel.OPEN_TREE_CLONE | os.O_CLOEXEC)  # fmt: skip
+        try:
+            kernel.set_mount_attributes(
+                tree, "", attributes | kernel.MOUNT_ATTR_IDMAP, userns_fd=mapping
+            )
+            target = _target(root, inside, is_folder=stat.S_ISDIR(found.st_mode))
+            kernel.call("move_mount", tree, b"", kernel.AT_FDCWD, os.fsencode(target),
+                        kernel.MOVE_MOUNT_F_EMPTY_PATH)  # fmt: skip
+        finally:
+            os.close(tree)
+    except OSError:
+        return False
+    finally:
+        os.close(mapping)
+    return True
+
+
+def _target(root: Path, inside: str, *, is_folder: bool) -> Path:
+    target = root / inside.lstrip("/")
+    _refuse_links(root, target)
+    if is_folder:
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.touch()
+    return target
+
+
+def _refuse_links(root: Path, target: Path) -> None:
+    """Stop where a link, planted in a writable mount by an earlier agent, would lead out of the root."""
+    place = target
+    while place != root:
+        if place.is_symlink():
+            raise OSError(errno.ELOOP, f"a mount point lies behind a link: {place}")
+        place = place.parent
+
+
+def _proc(root: Path, rules: dict[str, int]) -> None:
+    """Mount the sandbox's own /proc, read-only; a machine that masks its own gives an empty one."""
+    proc = root / "proc"
+    proc.mkdir()
+    flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    try:
+        kernel.mount("proc", str(proc), "proc", flags, "hidepid=2")
+    except OSError:
+        return
+    rules["/proc"] = landlock.READ
+    for name in _HIDDEN_OF_PROC:
+        if (proc / name).exists():
+            kernel.mount("/dev/null", str(proc / name), "", kernel.MS_BIND)
+
+
+def _enter(root: Path) -> None:
+    """Make the new root the only one."""
+    os.chdir(root)
+    kernel.call("pivot_root", b".", b".")
+    kernel.call("umount2", b".", kernel.MNT_DETACH)
+    os.chdir("/")
+    flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | _TMPFS
+    kernel.mount("none", "/", "", flags)
+
+
+def gate_mount(directory: str) -> MountPlan:
+    """Return the mount that holds the node's sockets."""
+    return MountPlan(directory, GATE_INSIDE, writable=False, ours=True)

@@ -1,0 +1,358 @@
+"""One hosted agent: its queue of turns, its pool of sandboxes, and how it comes back after a crash.
+
+Each worker keeps one sandbox. A sandbox serves one owner and one turn at a time; another owner, or
+traces of something that went on calling after its turn, cost it its life.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from hive.core.clock import Clock
+from hive.core.errors import EngineError, HiveError, SandboxError, SpecError
+from hive.core.grant import Grant, Tier
+from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId, new_id
+from hive.core.randomness import Randomness
+from hive.core.spec import AgentSpec
+from hive.core.task import Message, StatusChanged, TaskState
+from hive.execution.ports import (
+    Description,
+    LogLine,
+    Opening,
+    Prepared,
+    Sandbox,
+    SandboxDriver,
+    Wall,
+)
+from hive.kernel.feed import TaskFeed
+from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue
+from hive.kernel.logbook import LogBook
+from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.ports import AgentState, AgentView, GateListener
+from hive.kernel.turn_run import TurnRun
+from hive.kernel.turns import RunningTurn, TurnBook
+from hive.observability.spans import Tracer
+
+log: Final = logging.getLogger(__name__)
+READY_TIMEOUT_S: Final = 60.0
+RESTARTS_MAX: Final = 6
+BACKOFF_FIRST_S: Final = 0.2
+BACKOFF_MAX_S: Final = 10.0
+ATTEMPTS_MAX: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostParts:
+    """What every hosted agent needs of the node."""
+
+    driver: SandboxDriver
+    gates: GateListener
+    turns: TurnBook
+    feed: TaskFeed
+    outcomes: OutcomeDesk
+    logs: LogBook
+    tracer: Tracer
+    clock: Clock
+    randomness: Randomness
+    run_directory: Path
+    history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]]
+    rerun: Callable[[TurnJob], Awaitable[TurnJob]]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Slot:
+    sandbox: Sandbox
+    id: SandboxId
+    owner: OwnerId | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class HostedAgent:
+    """One agent of this node."""
+
+    spec: AgentSpec
+    grant: Grant
+    tier: Tier
+    prepared: Prepared
+    parts: HostParts
+    state: AgentState = AgentState.STARTING
+    reason: str = ""
+    description: Description | None = None
+    walls: tuple[Wall, ...] = ()
+    restarts: int = 0
+    started_at: datetime | None = None
+    queue: TurnQueue = field(default_factory=TurnQueue)
+    _running: dict[TaskId, TurnJob] = field(default_factory=dict)
+    _slots: dict[SandboxId, _Slot] = field(default_factory=dict)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _settled: anyio.Event = field(default_factory=anyio.Event)
+    _gone: anyio.Event = field(default_factory=anyio.Event)
+    _idle: anyio.Event = field(default_factory=anyio.Event)
+
+    def view(self) -> AgentView:
+        """Return it as doors and people see it."""
+        return AgentView(
+            spec=self.spec,
+            grant=self.grant,
+            state=self.state,
+            tier=self.tier,
+            walls=self.walls,
+            description=self.description,
+            sandboxes=len(self._slots),
+            turns_running=len(self._running),
+            turns_waiting=len(self.queue),
+            restarts=self.restarts,
+            reason=self.reason,
+            started_at=self.started_at,
+        )
+
+    @property
+    def sandboxes(self) -> tuple[Sandbox, ...]:
+        """Return its live sandboxes."""
+        return tuple(slot.sandbox for slot in self._slots.values())
+
+    async def serve(self) -> None:
+        """Work until it is stopped."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    for number in range(max(1, self.grant.limits.sandboxes_max)):
+                        tasks.start_soon(partial(self._worker, eager=number == 0))
+        except Exception as error:
+            log.exception("agent.host_crashed", extra={"agent": self.spec.name})
+            self._broken(f"the node could not host it: {_first(error)}")
+        finally:
+            if self.state is not AgentState.BROKEN:
+                self.state = AgentState.STOPPED
+            self._settled.set()
+            self._gone.set()
+
+    async def wait_ready(self) -> None:
+        """Wait until the first sandbox has loaded the agent, or it is clear that none will.
+
+        Raises:
+            SandboxError: it did not start.
+
+        """
+        await self._settled.wait()
+        if self.state is AgentState.BROKEN:
+            raise SandboxError(
+                f"{self.spec.name} did not start.",
+                why=self.reason,
+                fix=f"Read `hive logs {self.spec.name}`.",
+            )
+
+    async def stop(self, *, drain_s: float) -> None:
+        """Let running turns end for a while, then kill everything; waiting turns stay recorded."""
+        self.state = AgentState.STOPPED
+        with anyio.move_on_after(drain_s):
+            await self._drained()
+        self.kill("stopped by an operator")
+        self._scope.cancel()
+        await self._gone.wait()
+
+    async def _drained(self) -> None:
+        while self._running:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def kill(self, reason: str) -> None:
+        """Kill all sandboxes at once; may be called from any thread."""
+        for slot in tuple(self._slots.values()):
+            slot.sandbox.kill(reason)
+
+    async def cancel(self, task: TaskId) -> bool:
+        """Cancel a task's turn, waiting or running; False where it has none."""
+        job = self.queue.withdraw(task)
+        if job is not None:
+            end = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
+            await self.parts.outcomes.finish(job, end)
+            return True
+        running = self._running.get(task)
+        if running is not None:
+            running.canceled.set()
+        return running is not None
+
+    async def _worker(self, *, eager: bool) -> None:
+        failures = 0
+        waiting: TurnJob | None = None
+        while self.state is not AgentState.STOPPED:
+            if waiting is None and not eager:
+                waiting = await self.queue.take(None)
+            eager = False
+            try:
+                async with self._opened() as slot:
+                    self.description = await slot.sandbox.ready(READY_TIMEOUT_S)
+                    self._loaded(slot)
+                    failures = 0
+                    waiting = await self._serve_slot(slot, waiting)
+            except (HiveError, OSError, ExceptionGroup) as caught:
+                error = _first(caught)
+                if isinstance(error, SpecError):
+                    self._broken(str(error))
+                    return
+                failures += 1
+                self.restarts += 1
+                self.parts.logs.add(self.spec.name, f"sandbox: {error}", level="error")
+                if failures >= RESTARTS_MAX:
+                    self._broken(str(error))
+                    return
+                eager = waiting is None
+                await anyio.sleep(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (failures - 1)))
+
+    def _loaded(self, slot: _Slot) -> None:
+        self.walls = tuple(slot.sandbox.walls)
+        self.state = AgentState.READY
+        self.started_at = self.started_at or self.parts.clock.now()
+        self._settled.set()
+
+    def _broken(self, reason: str) -> None:
+        self.state = AgentState.BROKEN
+        self.reason = reason
+        self.parts.logs.add(self.spec.name, f"broken: {reason}", level="error")
+        self._settled.set()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[_Slot]:
+        parts = self.parts
+        sandbox_id = SandboxId(new_id(parts.clock, parts.randomness))
+        directory = parts.run_directory / sandbox_id[-12:]
+        directory.mkdir(mode=0o711, parents=True, exist_ok=False)
+        handle = parts.turns.bind(sandbox_id, self.spec.name, self.grant)
+        try:
+            async with (
+                parts.gates.listen(sandbox_id, str(directory)) as environment,
+                self._spawned(sandbox_id, directory, {**environment, **_keys(handle)}) as sandbox,
+            ):
+                slot = self._slots[sandbox_id] = _Slot(sandbox=sandbox, id=sandbox_id)
+                yield slot
+        finally:
+            self._slots.pop(sandbox_id, None)
+            parts.turns.unbind(sandbox_id)
+            for left in directory.glob("*.sock"):
+                left.unlink(missing_ok=True)
+            directory.rmdir()
+
+    def _spawned(
+        self, sandbox_id: SandboxId, directory: Path, environment: dict[str, str]
+    ) -> AbstractAsyncContextManager[Sandbox]:
+        opening = Opening(
+            sandbox_id=sandbox_id, gate_directory=str(directory), environment=environment
+        )
+        return self.parts.driver.spawn(self.prepared, self.grant, opening)
+
+    async def _serve_slot(self, slot: _Slot, waiting: TurnJob | None) -> TurnJob | None:
+        """Run turns in one sandbox; return the turn that needs another one."""
+        handed_on: list[TurnJob] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, slot, tasks.cancel_scope)
+            job = waiting
+            while True:
+                job = job or await self.queue.take(slot.owner)
+                if self.state is AgentState.STOPPED:
+                    self.queue.put(job, first=True)
+                    await anyio.sleep_forever()
+                if slot.owner not in (None, job.owner) or self.parts.turns.strays(slot.id):
+                    handed_on.append(job)
+                    break
+                slot.owner = job.owner
+                if not await self._run(slot, job):
+                    break
+                job = None
+            tasks.cancel_scope.cancel()
+        return handed_on[0] if handed_on else None
+
+    async def _watch(self, slot: _Slot, scope: anyio.CancelScope) -> None:
+        reason = await slot.sandbox.wait_dead()
+        busy = any(turn for turn in self._running.values())
+        self.parts.logs.add(self.spec.name, f"sandbox ended: {reason}", level="warning")
+        if not busy:
+            scope.cancel()
+
+    async def _run(self, slot: _Slot, job: TurnJob) -> bool:
+        """Run one turn; False where the sandbox cannot be used again."""
+        turn = self._begin(slot, job)
+        try:
+            run = TurnRun(
+                job=job,
+                turn=turn,
+                sandbox=slot.sandbox,
+                clock=self.parts.clock,
+                tell=lambda event: self.parts.feed.tell(job.task, event),
+                log=lambda line: self._log(line, job.task),
+            )
+            history = await self.parts.history(job)
+            with self.parts.tracer.start("hive.turn", parent=job.call.trace) as span:
+                span.set("hive.sandbox.id", slot.id)
+                span.set("hive.turn.attempt", job.attempt)
+                end = await run.run(history)
+        except EngineError as error:
+            end = TurnEnd(ending=Ending.DIED, reason=str(error))
+        finally:
+            self.parts.turns.end(turn)
+            self._running.pop(job.task, None)
+            self._idle.set()
+        if end.ending is Ending.DIED and not job.canceled.is_set():
+            await self._again(job, end)
+            return False
+        with self.parts.tracer.start("hive.record result", parent=job.call.trace):
+            await self.parts.outcomes.finish(job, end)
+        return end.ending not in (Ending.DIED, Ending.PARKED)
+
+    def _begin(self, slot: _Slot, job: TurnJob) -> RunningTurn:
+        now = self.parts.clock.now()
+        limit = now + timedelta(seconds=self.grant.limits.turn_timeout_s)
+        turn = RunningTurn(
+            id=TurnId(new_id(self.parts.clock, self.parts.randomness)),
+            sandbox=slot.id,
+            agent=self.spec.name,
+            owner=job.owner,
+            task=job.task,
+            call=job.call.id,
+            trace=job.call.trace,
+            deadline=limit,
+            grant=self.grant,
+            ancestors=job.ancestors,
+            rerun=job.rerun,
+        )
+        self.parts.turns.begin(turn)
+        self._running[job.task] = job
+        self.parts.feed.tell(
+            job.task,
+            StatusChanged(
+                task_id=job.task,
+                context_id=ContextId(job.context),
+                state=TaskState.WORKING,
+                at=now,
+            ),
+        )
+        return turn
+
+    async def _again(self, job: TurnJob, end: TurnEnd) -> None:
+        if job.attempt >= ATTEMPTS_MAX:
+            reason = f"its sandbox died {job.attempt} times; the last time: {end.reason}"
+            await self.parts.outcomes.finish(job, TurnEnd(ending=Ending.FAILED, reason=reason))
+            return
+        self.queue.put(await self.parts.rerun(job), first=True)
+
+    def _log(self, line: LogLine, task: TaskId) -> None:
+        self.parts.logs.add(self.spec.name, line.text, level=line.level, task=task)
+
+
+def _first(error: Exception) -> Exception:
+    """Return the error behind a task group's."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _keys(handle: str) -> dict[str, str]:
+    names = ("HIVE_HANDLE", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
+    return dict.fromkeys(names, handle)

@@ -1,0 +1,105 @@
+"""A turn that waits or runs, how it may end, and the line in which turns wait."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import anyio
+
+from hive.core.call import Call
+from hive.core.ids import AgentId, ContextId, OwnerId, TaskId
+from hive.core.task import Artifact, Message
+from hive.kernel.replay import Rerun
+
+SAME_OWNER_STREAK_MAX: Final = 16
+LOOK_AHEAD_MAX: Final = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnJob:
+    """One turn to be run for a call that the ledger already holds.
+
+    `opens_context` says that no conversation came before its message.
+    """
+
+    call: Call
+    agent: AgentId
+    owner: OwnerId
+    task: TaskId
+    context: ContextId
+    message: Message
+    opens_context: bool = False
+    ancestors: tuple[AgentId, ...] = ()
+    rerun: Rerun | None = None
+    attempt: int = 1
+    canceled: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Ending(StrEnum):
+    """How a turn ended."""
+
+    DONE = "done"
+    INPUT = "input"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    PARKED = "parked"
+    DIED = "died"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnd:
+    """What a turn left: artifacts, and a word about why where it did not end well."""
+
+    ending: Ending
+    artifacts: tuple[Artifact, ...] = ()
+    message: Message | None = None
+    reason: str = ""
+
+
+class TurnQueue:
+    """Turns of one agent in the order in which they came, kept together by owner within bounds.
+
+    A sandbox serves one owner, so another owner costs a fresh one: up to sixteen turns in a row are
+    taken for the owner who is served, then the oldest has its turn.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: deque[TurnJob] = deque()
+        self._arrived = anyio.Event()
+        self._streak = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: TurnJob, *, first: bool = False) -> None:
+        """Let a turn wait, at the end or (when it comes back) at the front."""
+        if first:
+            self._jobs.appendleft(job)
+        else:
+            self._jobs.append(job)
+        self._arrived.set()
+
+    async def take(self, owner: OwnerId | None) -> TurnJob:
+        """Wait for the next turn, of `owner` if one is near."""
+        while not self._jobs:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        index = 0
+        if owner is not None and self._streak < SAME_OWNER_STREAK_MAX:
+            for place, job in enumerate(self._jobs):
+                if job.owner == owner or place >= LOOK_AHEAD_MAX:
+                    index = place if job.owner == owner else 0
+                    break
+        job = self._jobs[index]
+        del self._jobs[index]
+        self._streak = self._streak + 1 if job.owner == owner else 0
+        return job
+
+    def withdraw(self, task: TaskId) -> TurnJob | None:
+        """Take a waiting turn out of the line."""
+        for job in self._jobs:
+            if job.task == task:
+                self._jobs.remove(job)
+                return job
+        return None

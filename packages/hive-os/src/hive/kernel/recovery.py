@@ -1,0 +1,185 @@
+"""After a crash: which turns were under way, and what they had been told.
+
+A task that is neither at rest nor ended has a turn to run. Its intent is in the ledger, and so is every
+inner call of it with the result it got; from these a job is made that runs the same turn by the same
+call id.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from hive.core.call import (
+    Call,
+    Claim,
+    EffectClass,
+    Outcome,
+    Principal,
+    PrincipalKind,
+    TraceContext,
+    Verb,
+)
+from hive.core.clock import Clock
+from hive.core.errors import NotFoundError
+from hive.core.ids import AgentId, CallId, SpanId, TaskId, TraceId
+from hive.core.json import Json
+from hive.core.task import Role, Task
+from hive.kernel.claims import ClaimBook
+from hive.kernel.jobs import TurnJob
+from hive.kernel.record import event, frames_of
+from hive.kernel.replay import RecordedCall, Rerun
+from hive.ledger.entry import Entry
+from hive.ledger.journal import Journal, Step
+from hive.ledger.tasks import TaskStore
+from hive.ledger.writer import LedgerWriter
+
+RECOVERIES_MAX: Final = 5
+RECOVERED: Final = "turn.recovered"
+REPEAT_ALLOWED: Final = "effect.repeat_allowed"
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The parts of an entry's body that recovery reads."""
+
+    verb: str = "send"
+    target: str = ""
+    effect: str = "once"
+    argument_hash: str = ""
+    principal: str = "node:hive"
+    parent: str | None = None
+    decision: str = ""
+    outcome: str = ""
+    deadline: str = ""
+    claims: list[dict[str, Json]] = []
+    call: str = ""
+
+
+class Recovery:
+    """Makes jobs of open tasks."""
+
+    def __init__(
+        self,
+        *,
+        store: TaskStore,
+        journal: Journal,
+        writer: LedgerWriter,
+        claims: ClaimBook,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._writer = writer
+        self._claims = claims
+        self._clock = clock
+
+    async def open_tasks(self, agent: AgentId) -> list[Task]:
+        """Return the tasks of an agent whose turns did not end."""
+        return [
+            task
+            for task in await self._store.open_tasks()
+            if task.agent == agent and not task.state.interrupted
+        ]
+
+    async def task(self, task: TaskId) -> Task:
+        """Return a task as the ledger has it.
+
+        Raises:
+            NotFoundError: there is none.
+
+        """
+        held = await self._store.get(task)
+        if held is None:
+            raise NotFoundError(f"There is no task {task!r}.")
+        return held
+
+    async def job(self, task: Task) -> TurnJob:
+        """Return the job that runs a task's turn again, and count its claims anew."""
+        steps = await self._journal.task(task.id)
+        own = next(step for step in steps if step.intent.call == task.call)
+        inner = await self._journal.children(task.call)
+        self._claims.forget(f"task:{task.id} ")
+        for step in inner:
+            self._claims.restore(_claims_of(step.intent))
+        message = next(one for one in reversed(task.history) if one.role is Role.USER)
+        events = await self._journal.events(task.id)
+        attempt = 1 + sum(1 for entry in events if entry.name == RECOVERED)
+        allowed = frozenset(
+            CallId(_body(entry).call) for entry in events if entry.name == REPEAT_ALLOWED
+        )
+        return TurnJob(
+            call=_call_of(own.intent),
+            agent=task.agent,
+            owner=task.owner,
+            task=task.id,
+            context=task.context_id,
+            message=message,
+            rerun=Rerun.of([_recorded(step) for step in inner if _admitted(step)], allowed=allowed),
+            attempt=attempt,
+        )
+
+    async def note(self, job: TurnJob) -> None:
+        """Write that a turn runs again, so that a turn that kills its node does so only so often."""
+        await self._writer.append(
+            event(
+                RECOVERED,
+                {"call": job.call.id, "attempt": job.attempt},
+                clock=self._clock,
+                agent=job.agent,
+                owner=job.owner,
+                task=job.task,
+            )
+        )
+
+
+def _admitted(step: Step) -> bool:
+    return _body(step.intent).decision == "admitted"
+
+
+def _recorded(step: Step) -> RecordedCall:
+    body = _body(step.intent)
+    outcome = None if step.result is None else Outcome(_body(step.result).outcome)
+    child = step.intent.task if body.verb == Verb.SEND else None
+    frames = frames_of(step.content) if step.content is not None else ()
+    return RecordedCall(
+        id=CallId(str(step.intent.call)),
+        key=(body.verb, body.target, body.argument_hash),
+        effect=EffectClass(body.effect),
+        outcome=outcome,
+        frames=frames,
+        task=None if child is None else TaskId(child),
+        target=body.target,
+    )
+
+
+def _call_of(entry: Entry) -> Call:
+    body = _body(entry)
+    kind, _, name = body.principal.partition(":")
+    return Call(
+        id=CallId(str(entry.call)),
+        principal=Principal(kind=PrincipalKind(kind), name=name, owner=entry.owner),
+        verb=Verb(body.verb),
+        target=body.target,
+        effect=EffectClass(body.effect),
+        argument_hash=body.argument_hash,
+        at=entry.at,
+        deadline=datetime.fromisoformat(body.deadline),
+        trace=TraceContext(trace_id=TraceId(entry.trace_id), span_id=SpanId(entry.span_id)),
+        parent=None if body.parent is None else CallId(body.parent),
+        task=entry.task,
+    )
+
+
+def _claims_of(entry: Entry) -> list[Claim]:
+    return [
+        Claim(kind=str(one["kind"]), scope=str(one["scope"]), amount=_number(one["amount"]))
+        for one in _body(entry).claims
+    ]
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _body(entry: Entry) -> Body:
+    return msgspec.json.decode(entry.body.encode(), type=Body)

@@ -1,0 +1,310 @@
+"""The agents of this node: deploy, start, stop, remove; one task tree each; recovery when it begins.
+
+What the supervisor needs of other layers (how to prepare an artifact, which tier) is handed in by the
+node as `Placement`.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from hive.core.call import Principal
+from hive.core.clock import Clock
+from hive.core.errors import EngineError, NotFoundError
+from hive.core.grant import Grant, Tier
+from hive.core.ids import AgentId, TaskId
+from hive.core.randomness import Randomness
+from hive.core.spec import AgentSpec
+from hive.core.task import Message
+from hive.execution.ports import Prepared, SandboxDriver
+from hive.kernel.feed import TaskFeed
+from hive.kernel.hosting import HostedAgent, HostParts
+from hive.kernel.jobs import Ending, TurnEnd, TurnJob
+from hive.kernel.logbook import LogBook
+from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.ports import AgentLog, AgentView, GateListener
+from hive.kernel.record import event
+from hive.kernel.recovery import RECOVERIES_MAX, Recovery
+from hive.kernel.registry import AgentRegistry, Deployment
+from hive.kernel.turns import TurnBook
+from hive.ledger.writer import LedgerWriter
+from hive.observability.spans import Tracer
+
+log: Final = logging.getLogger(__name__)
+RERUN_PAUSE_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where an agent was placed: its tier, the tier's driver, and the artifact that is spawned."""
+
+    tier: Tier
+    driver: SandboxDriver
+    prepared: Prepared
+
+
+class Placement(Protocol):
+    """Chooses a tier and prepares an agent for it."""
+
+    async def place(self, spec: AgentSpec, grant: Grant, on_line: Callable[[str], None]) -> Placed:
+        """Prepare an agent.
+
+        Raises:
+            SpecError: its source cannot be used.
+            TierUnavailableError: no tier covers the grant.
+
+        """
+        ...
+
+
+class Supervisor:
+    """Hosts agents."""
+
+    def __init__(
+        self,
+        *,
+        placement: Placement,
+        gates: GateListener,
+        turns: TurnBook,
+        feed: TaskFeed,
+        outcomes: OutcomeDesk,
+        logs: LogBook,
+        tracer: Tracer,
+        registry: AgentRegistry,
+        recovery: Recovery,
+        writer: LedgerWriter,
+        clock: Clock,
+        randomness: Randomness,
+        run_directory: Path,
+        history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]],
+    ) -> None:
+        self._placement = placement
+        self._gates = gates
+        self._turns = turns
+        self._feed = feed
+        self._outcomes = outcomes
+        self._logs = logs
+        self._tracer = tracer
+        self._registry = registry
+        self._recovery = recovery
+        self._writer = writer
+        self._clock = clock
+        self._randomness = randomness
+        self._run_directory = run_directory
+        self._history = history
+        self._hosted: dict[AgentId, HostedAgent] = {}
+        self._tasks: TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Host what was deployed before; end everything when the context is left."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            self._feed.start(tasks)
+            for deployment in await self._registry.all():
+                if not deployment.stopped:
+                    tasks.start_soon(self._return_quietly, deployment)
+            try:
+                yield
+            finally:
+                self.kill_all("the node ends")
+                tasks.cancel_scope.cancel()
+                self._tasks = None
+
+    def get(self, agent: AgentId) -> AgentView | None:
+        """Return one agent, or None."""
+        hosted = self._hosted.get(agent)
+        return None if hosted is None else hosted.view()
+
+    def all(self) -> Sequence[AgentView]:
+        """Return all agents, by name."""
+        return [self._hosted[name].view() for name in sorted(self._hosted)]
+
+    def hosted(self) -> Sequence[HostedAgent]:
+        """Return the hosted agents themselves, for measuring."""
+        return tuple(self._hosted.values())
+
+    async def deploy(
+        self,
+        principal: Principal,
+        spec: AgentSpec,
+        grant: Grant,
+        on_line: Callable[[str], None] = log.debug,
+    ) -> AgentView:
+        """Prepare and start an agent under a grant that was confirmed; replaces one of that name.
+
+        Raises:
+            SpecError: its source cannot be used.
+            BuildError: its environment did not build.
+            TierUnavailableError: no tier covers the grant.
+            SandboxError: it did not start.
+
+        """
+        placed = await self._placement.place(spec, grant, on_line)
+        await self._registry.keep(spec, grant)
+        await self._writer.append(
+            event(
+                "agent.deployed",
+                {
+                    "agent": spec.name,
+                    "source": spec.digest,
+                    "grant": grant.digest,
+                    "tier": placed.tier.name.lower(),
+                    "by": str(principal),
+                },
+                clock=self._clock,
+                agent=spec.name,
+            )
+        )
+        return await self._host(spec, grant, placed)
+
+    async def start(self, principal: Principal, agent: AgentId) -> AgentView:
+        """Start a stopped agent again. Raises NotFoundError."""
+        deployment = next(
+            (one for one in await self._registry.all() if one.spec.name == agent), None
+        )
+        if deployment is None:
+            raise _unknown(agent)
+        await self._registry.mark(agent, stopped=False)
+        await self._say("agent.started", principal, agent)
+        return await self._return(deployment)
+
+    async def stop(self, principal: Principal, agent: AgentId, *, drain_s: float = 0.0) -> None:
+        """Stop an agent; its waiting turns stay recorded. Raises NotFoundError."""
+        hosted = self._hosted.get(agent)
+        if hosted is None:
+            raise _unknown(agent)
+        await hosted.stop(drain_s=drain_s)
+        await self._registry.mark(agent, stopped=True)
+        await self._say("agent.stopped", principal, agent)
+
+    async def remove(self, principal: Principal, agent: AgentId) -> None:
+        """Stop an agent and forget its spec; its record stays. Raises NotFoundError."""
+        hosted = self._hosted.pop(agent, None)
+        if hosted is None:
+            raise _unknown(agent)
+        await hosted.stop(drain_s=0.0)
+        await self._registry.forget(agent)
+        await self._say("agent.removed", principal, agent)
+
+    def logs(
+        self, agent: AgentId | None, *, last: int = 100, follow: bool = False
+    ) -> AbstractAsyncContextManager[AsyncIterator[AgentLog]]:
+        """Read the lines that agents printed."""
+        return self._logs.read(agent, last=last, follow=follow)
+
+    def enqueue(self, job: TurnJob) -> None:
+        """Let a turn wait for its agent."""
+        self._hosted[job.agent].queue.put(job)
+
+    async def cancel(self, agent: AgentId, task: TaskId) -> bool:
+        """Cancel a task's turn; False where none waits or runs."""
+        hosted = self._hosted.get(agent)
+        return False if hosted is None else await hosted.cancel(task)
+
+    def kill_all(self, reason: str) -> None:
+        """Kill every sandbox at once; may be called from any thread."""
+        for hosted in tuple(self._hosted.values()):
+            hosted.kill(reason)
+
+    def kill(self, agent: AgentId, reason: str) -> bool:
+        """Kill an agent's sandboxes at once; may be called from any thread."""
+        hosted = self._hosted.get(agent)
+        if hosted is not None:
+            hosted.kill(reason)
+        return hosted is not None
+
+    async def rerun(self, job: TurnJob) -> TurnJob:
+        """Return the job that runs a turn again with what the ledger holds of it."""
+        while True:
+            try:
+                task = await self._recovery.task(job.task)
+                again = await self._recovery.job(task)
+                await self._recovery.note(again)
+            except EngineError:
+                await anyio.sleep(RERUN_PAUSE_S)
+            else:
+                again.ancestors = job.ancestors
+                again.canceled = job.canceled
+                return again
+
+    async def wake_task(self, task: TaskId) -> None:
+        """Run the turn of an open task that no queue holds (a person decided that it goes on)."""
+        held = await self._recovery.task(task)
+        self._feed.open(held)
+        self.enqueue(await self._recovery.job(held))
+
+    async def _return_quietly(self, deployment: Deployment) -> None:
+        try:
+            await self._return(deployment)
+        except Exception as error:
+            log.exception("agent.did_not_return", extra={"agent": deployment.spec.name})
+            self._logs.add(deployment.spec.name, f"did not start: {error}", level="error")
+
+    async def _return(self, deployment: Deployment) -> AgentView:
+        placed = await self._placement.place(deployment.spec, deployment.grant, log.debug)
+        return await self._host(deployment.spec, deployment.grant, placed)
+
+    async def _host(self, spec: AgentSpec, grant: Grant, placed: Placed) -> AgentView:
+        before = self._hosted.get(spec.name)
+        if before is not None:
+            await before.stop(drain_s=0.0)
+        hosted = HostedAgent(
+            spec=spec,
+            grant=grant,
+            tier=placed.tier,
+            prepared=placed.prepared,
+            parts=self._parts(placed.driver),
+        )
+        self._hosted[spec.name] = hosted
+        if self._tasks is None:
+            raise NotFoundError("The node is ending.", fix="Start it again.")
+        self._tasks.start_soon(hosted.serve)
+        await self._take_up(hosted)
+        await hosted.wait_ready()
+        return hosted.view()
+
+    async def _take_up(self, hosted: HostedAgent) -> None:
+        """Queue the turns that were open when the agent or the node ended."""
+        for task in sorted(
+            await self._recovery.open_tasks(hosted.spec.name), key=lambda one: one.created_at
+        ):
+            job = await self._recovery.job(task)
+            self._feed.open(task)
+            if job.attempt > RECOVERIES_MAX:
+                reason = f"its turn did not end in {RECOVERIES_MAX} starts of the node"
+                end = TurnEnd(ending=Ending.FAILED, reason=reason)
+                await self._outcomes.finish(job, end)
+                continue
+            await self._recovery.note(job)
+            hosted.queue.put(job)
+
+    def _parts(self, driver: SandboxDriver) -> HostParts:
+        return HostParts(
+            driver=driver,
+            gates=self._gates,
+            turns=self._turns,
+            feed=self._feed,
+            outcomes=self._outcomes,
+            logs=self._logs,
+            tracer=self._tracer,
+            clock=self._clock,
+            randomness=self._randomness,
+            run_directory=self._run_directory,
+            history=self._history,
+            rerun=self.rerun,
+        )
+
+    async def _say(self, name: str, principal: Principal, agent: AgentId) -> None:
+        body = {"agent": str(agent), "by": str(principal)}
+        await self._writer.append(event(name, dict(body), clock=self._clock, agent=agent))
+
+
+def _unknown(agent: AgentId) -> NotFoundError:
+    return NotFoundError(f"There is no agent {agent!r}.", fix="See `hive ps`.")

@@ -1,0 +1,162 @@
+"""One turn, from the frame that wakes the agent to the event that ends it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final, cast
+
+import anyio
+
+from hive.core.clock import Clock
+from hive.core.errors import SandboxError
+from hive.core.ids import ContextId, TaskId, plain_text
+from hive.core.task import Artifact, ArtifactAdded, Message, Part, TaskEvent, joined_parts
+from hive.execution.ports import (
+    ArtifactMade,
+    GuestEvent,
+    InputNeeded,
+    LogLine,
+    Sandbox,
+    TextChunk,
+    Turn,
+    TurnDone,
+    TurnFailed,
+)
+from hive.kernel.jobs import Ending, TurnEnd, TurnJob
+from hive.kernel.turns import RunningTurn
+
+ARTIFACTS_MAX: Final = 256
+CANCEL_GRACE_S: Final = 2.0
+ANSWER: Final = "answer"
+
+
+class TurnRun:
+    """Runs one turn in one sandbox and collects what it makes."""
+
+    def __init__(
+        self,
+        *,
+        job: TurnJob,
+        turn: RunningTurn,
+        sandbox: Sandbox,
+        clock: Clock,
+        tell: Callable[[TaskEvent], None],
+        log: Callable[[LogLine], None],
+    ) -> None:
+        self._job = job
+        self._turn = turn
+        self._sandbox = sandbox
+        self._clock = clock
+        self._tell = tell
+        self._log = log
+        self._artifacts: dict[str, Artifact] = {}
+        self._answer_id = f"{job.call.id}-{ANSWER}"
+        self._streamed = False
+
+    async def run(self, history: tuple[Message, ...]) -> TurnEnd:
+        """Run it to its end; a deadline, a cancellation or a crash is an ending like any other."""
+        timeout_s = (self._turn.deadline - self._clock.now()).total_seconds()
+        wake = Turn(
+            id=self._turn.id,
+            task_id=self._job.task,
+            context_id=self._job.context,
+            message=self._job.message,
+            timeout_s=max(0.0, timeout_s),
+            history=history,
+            traceparent=self._turn.trace.traceparent,
+        )
+        ends: list[TurnEnd] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_when_asked)
+            with anyio.move_on_after(max(0.0, timeout_s) + CANCEL_GRACE_S) as scope:
+                ends.append(await self._consume(wake))
+            tasks.cancel_scope.cancel()
+        if scope.cancelled_caught or not ends:
+            self._sandbox.kill("the turn ran past its deadline")
+            return self._end(Ending.FAILED, reason="the turn ran past its deadline")
+        return self._judge(ends[0])
+
+    def _judge(self, end: TurnEnd) -> TurnEnd:
+        if self._turn.parked:
+            return replace(end, ending=Ending.PARKED, reason=self._turn.parked)
+        if self._job.canceled.is_set() and end.ending is not Ending.DONE:
+            return replace(end, ending=Ending.CANCELED, reason="canceled")
+        return end
+
+    async def _stop_when_asked(self) -> None:
+        await self._job.canceled.wait()
+        await self._sandbox.cancel(self._turn.id)
+        await anyio.sleep(CANCEL_GRACE_S)
+        self._sandbox.kill("the agent did not stop when it was asked to")
+
+    async def _consume(self, wake: Turn) -> TurnEnd:
+        try:
+            events = cast("AsyncGenerator[GuestEvent, None]", self._sandbox.run_turn(wake))
+            async with aclosing(events):
+                return await self._events(events)
+        except SandboxError as error:
+            return self._end(Ending.DIED, reason=str(error))
+
+    async def _events(self, events: AsyncIterator[GuestEvent]) -> TurnEnd:
+        async for event in events:
+            match event:
+                case TextChunk(text=text):
+                    self._chunk(text)
+                case ArtifactMade():
+                    self._artifact(event.artifact, append=event.append, last=event.last_chunk)
+                case LogLine():
+                    self._log(event)
+                case InputNeeded(message=message):
+                    return self._end(Ending.INPUT, message=message)
+                case TurnFailed(error=error, canceled=canceled):
+                    ending = Ending.CANCELED if canceled else Ending.FAILED
+                    return self._end(ending, reason=plain_text(error, keep="\n\t"))
+                case TurnDone(message=message):
+                    self._answer(message)
+                    return self._end(Ending.DONE)
+        return self._end(Ending.DIED, reason="the turn ended without a word")
+
+    def _chunk(self, text: str) -> None:
+        self._artifact(
+            Artifact(id=self._answer_id, name=ANSWER, parts=(Part(text=text),)),
+            append=self._streamed,
+            last=False,
+        )
+        self._streamed = True
+
+    def _answer(self, message: Message | None) -> None:
+        if message is None or not message.parts:
+            return
+        held = self._artifacts.get(self._answer_id)
+        if held is not None and joined_parts(held.parts) == joined_parts(message.parts):
+            return
+        self._artifact(
+            Artifact(id=self._answer_id, name=ANSWER, parts=message.parts), append=False, last=True
+        )
+
+    def _artifact(self, artifact: Artifact, *, append: bool, last: bool) -> None:
+        held = self._artifacts.get(artifact.id)
+        if held is None and len(self._artifacts) >= ARTIFACTS_MAX:
+            return
+        if held is not None and append:
+            kept = replace(held, parts=joined_parts(held.parts + artifact.parts))
+        else:
+            kept = artifact
+        self._artifacts[artifact.id] = kept
+        self._tell(
+            ArtifactAdded(
+                task_id=TaskId(self._job.task),
+                context_id=ContextId(self._job.context),
+                artifact=artifact,
+                append=append and held is not None,
+                last_chunk=last,
+            )
+        )
+
+    def _end(self, ending: Ending, *, message: Message | None = None, reason: str = "") -> TurnEnd:
+        return TurnEnd(
+            ending=ending,
+            artifacts=tuple(self._artifacts.values()),
+            message=message,
+            reason=reason,
+        )

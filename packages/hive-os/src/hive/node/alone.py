@@ -1,0 +1,81 @@
+"""What can be asked while no node runs: the records, the engines for a moment, the walls."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+from hive.core.clock import SystemClock
+from hive.core.errors import HiveError
+from hive.core.randomness import SystemRandomness
+from hive.core.settings import Settings
+from hive.engines import open_database, open_messaging
+from hive.engines.ports import EngineReport
+from hive.execution.drivers import DRIVERS as SANDBOXES
+from hive.execution.ports import Probe
+from hive.ledger.contents import Contents
+from hive.ledger.notes import NoteSigner
+from hive.ledger.tasks import TaskStore
+from hive.node.build import ProcessTier, all_migrations, span_store, witness_of
+from hive.node.doctor import engine_failure, engine_finding
+from hive.node.engine_status import engine_status
+from hive.node.records import Records
+from hive.node.state import StateFolder
+from hive.web.ports import Finding
+
+
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """Open the database of a node that does not run, and read its ledger.
+
+    Raises:
+        ConfigError: a node holds the state folder.
+        EngineError: the database does not start.
+
+    """
+    clock, randomness = SystemClock(), SystemRandomness()
+    state = StateFolder(settings, clock, randomness)
+    with state.locked():
+        async with (
+            open_database(settings, migrations=all_migrations()) as database,
+            witness_of(settings, state, clock, randomness) as witness,
+        ):
+            contents = Contents(database, master_key=state.master_key, randomness=randomness)
+            yield Records(
+                database=database,
+                store=TaskStore(database, contents),
+                spans=span_store(settings, database),
+                state=state,
+                clock=clock,
+                key=NoteSigner(state.signer_name, state.checkpoint_seed).key,
+                witness=witness,
+                checkpointer=None,
+                entries_written=lambda: 0,
+                why_tier=lambda view: "",
+            )
+
+
+async def engines_alone(settings: Settings) -> AsyncIterator[Finding]:
+    """Start each engine for a moment and tell what it is."""
+    state = StateFolder(settings, SystemClock(), SystemRandomness())
+    with state.locked():
+        try:
+            async with open_database(settings, migrations=all_migrations()) as database:
+                yield _finding("database", await database.report())
+        except HiveError as error:
+            yield engine_failure("database", error)
+        try:
+            async with open_messaging(settings) as messaging:
+                yield _finding("bus", await messaging.bus.report())
+        except HiveError as error:
+            yield engine_failure("bus", error)
+
+
+async def probe_alone(settings: Settings) -> Probe:
+    """Try the walls of the process tier."""
+    make = cast("Callable[..., ProcessTier]", SANDBOXES.load("process:"))
+    async with make(walls_min=settings.walls_min) as driver:
+        return await driver.probe()
+
+
+def _finding(port: str, report: EngineReport) -> Finding:
+    return engine_finding(engine_status(port, report))

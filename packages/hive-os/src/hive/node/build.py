@@ -1,0 +1,290 @@
+"""One node, built: the only place that picks engines and introduces the layers to each other.
+
+Order matters for the start: bind, spawn both engines, import the doors while they come up, then open
+epoch, kernel and doors. What is left is undone in the reverse order, whatever happens in between.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from hive.core.clock import Clock, SystemClock
+from hive.core.errors import EngineError, LedgerError, TierUnavailableError
+from hive.core.grant import Tier
+from hive.core.ids import SandboxId
+from hive.core.randomness import Randomness, SystemRandomness
+from hive.core.settings import Settings
+from hive.engines import Engines, Migration, load_migrations, open_engines
+from hive.engines.ports import Database
+from hive.execution.drivers import DRIVERS as SANDBOXES
+from hive.execution.environment import Environments
+from hive.execution.ports import LogLine, Probe, SandboxDriver
+from hive.execution.prepare import Preparer
+from hive.kernel.logbook import LogBook
+from hive.kernel.turns import TurnBook
+from hive.ledger.checkpoints import Checkpointer
+from hive.ledger.contents import Contents
+from hive.ledger.drivers import WITNESSES
+from hive.ledger.notes import NoteSigner
+from hive.ledger.ports import Witness
+from hive.ledger.writer import LedgerWriter
+from hive.node.gates import SandboxDoors
+from hive.node.kernel_parts import Ground, Kernel, build_kernel
+from hive.node.late import LateGate
+from hive.node.placement import BuildDoors, TierPlacement
+from hive.node.routes import PublicRoutes, SandboxRoutes
+from hive.node.state import StateFolder
+from hive.observability.drivers import SPAN_STORES
+from hive.observability.ports import SpanStore
+from hive.observability.spans import SpanFeed, Tracer
+from hive.protocols.egress import EgressDoor
+
+log: Final = logging.getLogger(__name__)
+SCHEMAS: Final = (
+    "hive.ledger",
+    "hive.kernel",
+    "hive.security",
+    "hive.observability",
+    "hive.protocols.a2a",
+)
+SUMMARY_EVERY_S: Final = 30.0
+
+
+class ProcessTier(SandboxDriver, Protocol):
+    """The process tier's driver as the node opens it."""
+
+    async def __aenter__(self) -> "ProcessTier":
+        """Start its launcher."""
+        ...
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Stop it and every sandbox."""
+        ...
+
+
+class WitnessOpener(Protocol):
+    """What a row of the table of witnesses has: the class opens itself from its URL."""
+
+    def open(
+        self, url: str, *, clock: Clock, randomness: Randomness
+    ) -> AbstractAsyncContextManager[Witness]:
+        """Open the witness behind a URL."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """The parts of a running node that doors, console and doctor need."""
+
+    settings: Settings
+    state: StateFolder
+    clock: Clock
+    randomness: Randomness
+    engines: Engines
+    contents: Contents
+    writer: LedgerWriter
+    checkpointer: Checkpointer
+    signer: NoteSigner
+    witness: Witness
+    kernel: Kernel
+    placement: TierPlacement
+    probes: tuple[Probe, ...]
+    spans: SpanStore
+    tracer: Tracer
+    public: PublicRoutes
+    inside: SandboxRoutes
+    tasks: TaskGroup
+
+
+def all_migrations() -> Sequence[Migration]:
+    """Return the schema of every layer, in the order in which they build on each other."""
+    return [migration for package in SCHEMAS for migration in load_migrations(package)]
+
+
+@asynccontextmanager
+async def open_node(
+    settings: Settings,
+    *,
+    state: StateFolder,
+    run_directory: Path,
+    public: PublicRoutes,
+    meanwhile: Callable[[], None],
+    clock: Clock | None = None,
+    randomness: Randomness | None = None,
+) -> AsyncIterator[Node]:
+    """Open engines, ledger, execution and kernel; `meanwhile` runs while the engines come up.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        EngineError: an engine did not start.
+        TierUnavailableError: the walls that are demanded do not stand.
+
+    """
+    clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
+    turns, logs = TurnBook(randomness), LogBook(clock, state.logs)
+    async with AsyncExitStack() as stack:
+        stack.callback(logs.close)
+        engines = await stack.enter_async_context(
+            open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
+        )
+        contents = Contents(engines.database, master_key=state.master_key, randomness=randomness)
+        signer = NoteSigner(state.signer_name, state.checkpoint_seed)
+        witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))
+        checkpointer = Checkpointer(engines.database, signer=signer, witness=witness, clock=clock)
+        writer = await stack.enter_async_context(
+            LedgerWriter.open(
+                engines.database,
+                contents,
+                node=state.node_id,
+                state_dir=state.path,
+                clock=clock,
+                randomness=randomness,
+                disk_floor_bytes=settings.disk_floor_bytes,
+                observer=checkpointer.observe,
+            )
+        )
+        driver = await stack.enter_async_context(_process_tier(settings, turns, logs))
+        probes = await _probe(driver, settings)
+        tasks = await stack.enter_async_context(_task_group())
+        inside = SandboxRoutes()
+        spans = span_store(settings, engines.database)
+        feed = SpanFeed(spans, clock=clock)
+        tracer = Tracer(feed, randomness=randomness)
+        kernel, placement = _kernel(
+            Ground(
+                settings=settings,
+                clock=clock,
+                randomness=randomness,
+                database=engines.database,
+                contents=contents,
+                writer=writer,
+                turns=turns,
+                logs=logs,
+                tracer=tracer,
+                run_directory=run_directory,
+            ),
+            driver=driver,
+            probes=probes,
+            inside=inside,
+        )
+        tasks.start_soon(feed.run)
+        tasks.start_soon(checkpointer.run)
+        tasks.start_soon(_summarise_refusals, kernel, writer)
+        yield Node(
+            settings=settings,
+            state=state,
+            clock=clock,
+            randomness=randomness,
+            engines=engines,
+            contents=contents,
+            writer=writer,
+            checkpointer=checkpointer,
+            signer=signer,
+            witness=witness,
+            kernel=kernel,
+            placement=placement,
+            probes=probes,
+            spans=spans,
+            tracer=tracer,
+            public=public,
+            inside=inside,
+            tasks=tasks,
+        )
+
+
+def _kernel(
+    ground: Ground, *, driver: SandboxDriver, probes: tuple[Probe, ...], inside: SandboxRoutes
+) -> tuple[Kernel, TierPlacement]:
+    """Put the kernel together; its egress door and its gates need each other, so they meet here."""
+    holder: list[Kernel] = []
+    egress = EgressDoor(
+        gate=LateGate(lambda: holder[0].dispatcher),
+        principal_for=ground.turns.principal_without_turn,
+        grant_for=ground.turns.grant_in,
+        clock=ground.clock,
+    )
+    gates = SandboxDoors(app=inside, egress=egress)
+    doors = BuildDoors(
+        gates=gates,
+        turns=ground.turns,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        run_directory=ground.run_directory,
+    )
+    environments = Environments(
+        settings=ground.settings, driver=driver, doors=doors, clock=ground.clock
+    )
+    placement = TierPlacement(
+        drivers={Tier.PROCESS: driver},
+        probes=lambda: probes,
+        preparer=Preparer(state=ground.settings.state, home=Path.home(), environments=environments),
+        walls_min=ground.settings.walls_min,
+    )
+    holder.append(build_kernel(ground, placement, gates))
+    return holder[0], placement
+
+
+@asynccontextmanager
+async def _task_group() -> AsyncIterator[TaskGroup]:
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+def _process_tier(
+    settings: Settings, turns: TurnBook, logs: LogBook
+) -> AbstractAsyncContextManager[SandboxDriver]:
+    def on_log(sandbox: SandboxId, line: LogLine) -> None:
+        whose = turns.whose(sandbox)
+        if whose is not None:
+            agent, task = whose
+            logs.add(agent, line.text, level=line.level, task=task)
+
+    make = cast("Callable[..., ProcessTier]", SANDBOXES.load(settings.tiers.split(",")[0]))
+    return make(walls_min=settings.walls_min, on_log=on_log)
+
+
+def span_store(settings: Settings, database: Database) -> SpanStore:
+    """Return the span store of the settings."""
+    make = cast("Callable[[Database], SpanStore]", SPAN_STORES.load(settings.spans_url))
+    return make(database)
+
+
+def witness_of(
+    settings: Settings, state: StateFolder, clock: Clock, randomness: Randomness
+) -> AbstractAsyncContextManager[Witness]:
+    """Open the witness of the settings: another key, in the state folder unless a URL names a place."""
+    url = settings.witness_url or f"file:{state.path / 'witness'}"
+    opener = cast("WitnessOpener", WITNESSES.load(url))
+    return opener.open(url, clock=clock, randomness=randomness)
+
+
+async def _probe(driver: SandboxDriver, settings: Settings) -> tuple[Probe, ...]:
+    probe = await driver.probe()
+    missing = sorted(set(settings.walls_min) - probe.standing)
+    if settings.production and (missing or not probe.available):
+        raise TierUnavailableError(
+            "This machine cannot give the walls that are demanded.",
+            why=probe.reason or f"These do not stand: {', '.join(missing)}.",
+            fix="Run `hive doctor`, then change the machine or HIVE_WALLS_MIN.",
+        )
+    return (probe,)
+
+
+async def _summarise_refusals(kernel: Kernel, writer: LedgerWriter) -> None:
+    while True:
+        await anyio.sleep(SUMMARY_EVERY_S)
+        draft = kernel.refusals.summary()
+        if draft is not None:
+            try:
+                await writer.append(draft)
+            except (EngineError, LedgerError):
+                log.warning("refusals.summary_not_written")

@@ -1,0 +1,128 @@
+"""What `hive doctor` finds by starting something: engines and walls; and what the settings leave weak.
+
+Ports, disk, memory and versions are looked at by the command itself, which needs no node for them.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hive.core.errors import HiveError
+from hive.core.settings import Settings
+from hive.execution.ports import Probe
+from hive.node.console import NodeFace
+from hive.node.engine_status import engine_statuses
+from hive.web.ports import EngineStatus, Examination, Finding
+
+if TYPE_CHECKING:
+    from hive.node.build import Node
+
+
+async def examine_node(node: "Node", face: NodeFace) -> Examination:
+    """Examine a running node: its engines and walls are tried again."""
+    probe = await node.placement.drivers[next(iter(node.placement.drivers))].probe()
+    statuses = await engine_statuses(node.engines)
+    return Examination(
+        findings=[
+            *map(engine_finding, statuses),
+            *_walls((probe,), node.settings),
+            *_rest(node.settings),
+        ]
+    )
+
+
+async def examine(settings: Settings) -> Examination:
+    """Examine a machine on which no node runs: every engine and wall is started for a moment.
+
+    Raises:
+        HiveError: the state folder cannot be used.
+
+    """
+    from hive.node.alone import engines_alone, probe_alone
+
+    found = [finding async for finding in engines_alone(settings)]
+    found += _walls((await probe_alone(settings),), settings)
+    found += _rest(settings)
+    return Examination(findings=found)
+
+
+def engine_finding(status: EngineStatus) -> Finding:
+    """Say what an engine is."""
+    return Finding(
+        section="engines",
+        name=status.port,
+        state="ok",
+        detail=f"{'embedded ' if status.embedded else ''}{status.engine} {status.version}"
+        f"   {status.detail}",
+    )
+
+
+def engine_failure(port: str, error: HiveError) -> Finding:
+    """Say that an engine did not start."""
+    return Finding(section="engines", name=port, state="failed", detail=str(error), fix=error.fix)
+
+
+def _walls(probes: Sequence[Probe], settings: Settings) -> list[Finding]:
+    found = []
+    for probe in probes:
+        tier = probe.tier.name.lower()
+        took = f"{probe.start_ms:.1f} ms to start" if probe.start_ms is not None else ""
+        found.append(
+            Finding(
+                section="walls",
+                name=tier,
+                state="ok" if probe.available else "failed",
+                detail=probe.reason or took,
+                fix="" if probe.available else "Agents cannot run here; see the walls below.",
+            )
+        )
+        for wall in probe.walls:
+            weak = "failed" if wall.name in settings.walls_min else "degraded"
+            found.append(
+                Finding(
+                    section="walls",
+                    name=f"{tier}.{wall.name}",
+                    state="ok" if wall.stands else weak,  # type: ignore[arg-type]
+                    detail=wall.detail,
+                    fix="" if wall.stands else "Agents run without this wall.",
+                )
+            )
+    found.append(
+        Finding(
+            section="walls",
+            name="wasm, gvisor, microvm",
+            state="unverified",
+            detail="these tiers are not part of this version",
+        )
+    )
+    return found
+
+
+def _rest(settings: Settings) -> list[Finding]:
+    return [_models(settings), _mode(settings)]
+
+
+def _models(settings: Settings) -> Finding:
+    if settings.models.startswith("scripted:"):
+        return Finding(
+            section="models",
+            name="upstream",
+            state="degraded",
+            detail="no model: answers are scripted",
+            fix="Set HIVE_MODELS, for example openai:https://api.openai.com/v1, and HIVE_MODEL_KEY.",
+        )
+    keyed = "with a key" if settings.model_key else "without a key"
+    return Finding(
+        section="models",
+        name="upstream",
+        state="unverified",
+        detail=f"{settings.models} {keyed}; it is asked when an agent asks",
+    )
+
+
+def _mode(settings: Settings) -> Finding:
+    return Finding(
+        section="settings",
+        name="mode",
+        state="ok" if settings.production else "info",
+        detail=f"{settings.mode}; walls demanded: {', '.join(settings.walls_min) or 'none'}",
+    )

@@ -1,0 +1,72 @@
+"""The doors as a sandbox sees them: two sockets in its own folder, nothing else."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from hive.core.ids import SandboxId
+from hive.node.http import (
+    CONNECTIONS_PER_SANDBOX_MAX,
+    App,
+    HttpServer,
+    bind_path,
+    from_sandbox,
+)
+from hive_guest.environment import TELEMETRY_OFF
+
+GATE_PORT: Final = 4100
+EGRESS_PORT: Final = 4101
+INSIDE: Final = f"http://127.0.0.1:{GATE_PORT}"
+PROXY: Final = f"http://127.0.0.1:{EGRESS_PORT}"
+
+
+class ProxyDoor(Protocol):
+    """The egress door as the listener needs it."""
+
+    def serve_unix(
+        self, path: str | Path, sandbox: SandboxId, *, mode: int = 0o666
+    ) -> AbstractAsyncContextManager[None]:
+        """Serve one sandbox's proxy socket."""
+        ...
+
+
+class SandboxDoors:
+    """Opens `gate.sock` and `egress.sock` for a sandbox and tells its agent where they are."""
+
+    def __init__(self, *, app: App, egress: ProxyDoor) -> None:
+        self._app = app
+        self._egress = egress
+
+    @asynccontextmanager
+    async def listen(self, sandbox: SandboxId, directory: str) -> AsyncIterator[Mapping[str, str]]:
+        """Serve both sockets while the context lasts."""
+        folder = Path(directory)
+        server = HttpServer(
+            from_sandbox(self._app, sandbox), connections_max=CONNECTIONS_PER_SANDBOX_MAX
+        )
+        async with self._egress.serve_unix(folder / "egress.sock", sandbox):
+            # The folder keeps strangers out; inside, the agent runs under another uid.
+            await server.listen(bind_path(folder / "gate.sock", mode=0o666))
+            try:
+                yield agent_environment()
+            finally:
+                await server.aclose()
+
+
+def agent_environment() -> dict[str, str]:
+    """Return what an agent finds in its environment besides its handle."""
+    proxies = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), PROXY
+    )
+    return {
+        **TELEMETRY_OFF,
+        **proxies,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "HIVE_URL": INSIDE,
+        "OPENAI_BASE_URL": f"{INSIDE}/v1",
+        "OPENAI_API_BASE": f"{INSIDE}/v1",
+        "ANTHROPIC_BASE_URL": INSIDE,
+        "GOOGLE_GEMINI_BASE_URL": INSIDE,
+    }

@@ -1,0 +1,89 @@
+"""Where an agent runs and what is spawned: the execution layer's answers, put together for the kernel."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hive.core.clock import Clock
+from hive.core.errors import TierUnavailableError
+from hive.core.grant import Grant, Tier
+from hive.core.ids import AgentId, OwnerId, SandboxId, new_id
+from hive.core.randomness import Randomness
+from hive.core.spec import AgentSpec
+from hive.execution.ports import Opening, Probe, SandboxDriver
+from hive.execution.prepare import Preparer
+from hive.execution.tiers import TierChoice, choose_tier
+from hive.kernel.ports import GateListener
+from hive.kernel.supervisor import Placed
+from hive.kernel.turns import TurnBook
+
+BUILDER: Final = AgentId("builder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierPlacement:
+    """Chooses the tier by the probes of this machine and prepares the artifact for it."""
+
+    drivers: dict[Tier, SandboxDriver]
+    probes: Callable[[], Sequence[Probe]]
+    preparer: Preparer
+    walls_min: tuple[str, ...]
+
+    def choose(self, grant: Grant) -> TierChoice:
+        """Choose the lowest tier that covers a grant.
+
+        Raises:
+            TierUnavailableError: none does.
+
+        """
+        return choose_tier(grant, self.probes(), walls_min=self.walls_min)
+
+    def why(self, grant: Grant) -> str:
+        """Say in one line which tier was chosen for a grant, and what the lower ones lack."""
+        try:
+            choice = self.choose(grant)
+        except TierUnavailableError as error:
+            return error.why
+        told = [f"{step.tier.name.lower()}: {step.reason}" for step in choice.steps]
+        return "; ".join(told[: choice.tier + 1])
+
+    async def place(self, spec: AgentSpec, grant: Grant, on_line: Callable[[str], None]) -> Placed:
+        """Prepare an agent.
+
+        Raises:
+            SpecError: its source cannot be used.
+            TierUnavailableError: no tier covers the grant.
+
+        """
+        choice = self.choose(grant)
+        prepared = await self.preparer.prepare(spec, OwnerId(spec.name), on_line=on_line)
+        return Placed(tier=choice.tier, driver=self.drivers[choice.tier], prepared=prepared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildDoors:
+    """The way out for a build: sockets of its own, bound to a grant that names the package index."""
+
+    gates: GateListener
+    turns: TurnBook
+    clock: Clock
+    randomness: Randomness
+    run_directory: Path
+
+    @asynccontextmanager
+    async def open(self, owner: OwnerId, grant: Grant) -> AsyncIterator[Opening]:
+        """Serve the builder's sockets; leaving the context closes them and forgets the grant."""
+        sandbox = SandboxId(new_id(self.clock, self.randomness))
+        directory = self.run_directory / sandbox[-12:]
+        directory.mkdir(mode=0o711)
+        self.turns.bind(sandbox, AgentId(f"{BUILDER}-{owner}"[:63]), grant)
+        try:
+            async with self.gates.listen(sandbox, str(directory)):
+                yield Opening(sandbox_id=sandbox, gate_directory=str(directory), environment={})
+        finally:
+            self.turns.unbind(sandbox)
+            for left in directory.glob("*.sock"):
+                left.unlink(missing_ok=True)
+            directory.rmdir()

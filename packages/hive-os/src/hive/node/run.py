@@ -1,0 +1,273 @@
+"""A node from its start to its end: sockets, doors, the operator's thread, and what is told when."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from hive.core.clock import Clock, SystemClock
+from hive.core.randomness import Randomness, SystemRandomness
+from hive.core.settings import Settings
+from hive.execution.source import FoundSource
+from hive.execution.source_copy import stage
+from hive.kernel.ports import AgentView
+from hive.mesh import NodeKeys, StaticPeers
+from hive.node.build import Node, open_node
+from hive.node.console import NodeConsole, NodeFace
+from hive.node.control import ControlThread, FastConsole
+from hive.node.crossing import Crossing
+from hive.node.deploying import Deployer
+from hive.node.engine_status import engine_statuses, lasting_degradations
+from hive.node.http import HttpServer, bind_port
+from hive.node.records import Records
+from hive.node.routes import PublicRoutes
+from hive.node.state import StateFolder
+from hive.security.tokens import Tokens
+from hive.web.ports import Console
+from hive.web.sessions import PageSessions
+
+DOORS: Final = ("a2a", "models", "egress", "inbox", "operator")
+_DOOR_MODULES: Final = (
+    "hive.protocols.a2a.routes",
+    "hive.protocols.models.door",
+    "hive.protocols.inbox",
+    "hive.web.site",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """What a start begins with."""
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    randomness: Randomness = field(default_factory=SystemRandomness)
+
+
+async def run_node(settings: Settings, *, on_ready: Callable[[Console], Awaitable[None]]) -> None:
+    """Run a node until it is cancelled or an operator ends it; call `on_ready` when it stands.
+
+    Raises:
+        ConfigError: a setting cannot be used, or another node holds the port or the state folder.
+        EngineError: an engine did not start.
+        TierUnavailableError: the walls that are demanded do not stand.
+
+    """
+    ended = anyio.Event()
+
+    async def tell(console: Console) -> None:
+        await on_ready(console)
+
+    async with (
+        running_node(settings, end=ended.set) as console,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(tell, console)
+        await ended.wait()
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running_node(
+    settings: Settings, *, end: Callable[[], None] = lambda: None
+) -> AsyncIterator[NodeConsole]:
+    """Open a node with all its doors; leaving the context ends everything of it."""
+    start = Start(settings=settings)
+    began = start.clock.monotonic()
+    state = StateFolder(settings, start.clock, start.randomness)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(state.locked())
+        public = PublicRoutes()
+        port = bind_port(settings.host, settings.port)
+        server = HttpServer(public)
+        run_directory = stack.enter_context(state.run_directory())
+        # The address answers from now on: "starting" is an answer too.
+        await server.listen(port, tls_of(settings))
+        stack.push_async_callback(server.aclose)
+        address = address_of(settings, port.getsockname()[1])
+        node = await stack.enter_async_context(
+            open_node(
+                settings,
+                state=state,
+                run_directory=run_directory,
+                public=public,
+                meanwhile=import_doors,
+                clock=start.clock,
+                randomness=start.randomness,
+            )
+        )
+        console, face = await _open_doors(node, address, stack, end=end)
+        face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
+        face.ready = True
+        await stack.enter_async_context(node.kernel.supervisor.running())
+        yield console
+
+
+def import_doors() -> None:
+    """Import what the doors need, while the engines come up."""
+    for module in _DOOR_MODULES:
+        import_module(module)
+
+
+async def _open_doors(
+    node: Node, address: str, stack: AsyncExitStack, *, end: Callable[[], None]
+) -> tuple[NodeConsole, NodeFace]:
+    settings, state = node.settings, node.state
+    tokens = Tokens(
+        database=node.engines.database,
+        clock=node.clock,
+        randomness=node.randomness,
+        operator=state.operator_token,
+    )
+    await tokens.load()
+    keys = NodeKeys(node=state.node_id, signing=state.signing_seed, sealing=state.sealing_seed)
+    face = NodeFace(
+        settings=settings,
+        node_id=state.node_id,
+        public_key=keys.public.signing.hex(),
+        address=address,
+        token_file=str(state.path / "operator.token"),
+        started_at=node.clock.now(),
+        doors=dict.fromkeys(DOORS, False),
+        engines=await engine_statuses(node.engines),
+        probes=node.probes,
+        degraded=lasting_degradations(settings, node.probes),
+    )
+    console = _console(node, face, tokens, end)
+    await _open_a2a(node, tokens, address, stack)
+    await _open_models(node, stack)
+    await _open_inbox(node, keys, stack)
+    face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
+    _open_operator(node, console, stack)
+    face.doors["operator"] = True
+    node.tasks.start_soon(tokens.watch)
+    return console, face
+
+
+def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]) -> NodeConsole:
+    from hive.node.doctor import examine_node
+
+    def why_tier(view: AgentView) -> str:
+        return node.placement.why(view.grant)
+
+    def stage_source(found: FoundSource) -> Path | None:
+        return None if found.visible is None else stage(found.visible, node.settings.state)
+
+    records = Records(
+        database=node.engines.database,
+        store=node.kernel.store,
+        spans=node.spans,
+        clock=node.clock,
+        key=node.signer.key,
+        witness=node.witness,
+        checkpointer=node.checkpointer,
+        entries_written=lambda: node.writer.head.sequence,
+        why_tier=why_tier,
+        state=node.state,
+    )
+    deployer = Deployer(
+        settings=node.settings,
+        registry=node.kernel.registry,
+        supervisor=node.kernel.supervisor,
+        stage=stage_source,
+        explain=why_tier,
+        clock=node.clock,
+        base_url=face.address,
+    )
+    return NodeConsole(
+        face=face,
+        kernel=node.kernel,
+        deployer=deployer,
+        records=records,
+        tokens=tokens,
+        clock=node.clock,
+        randomness=node.randomness,
+        examine=partial(examine_node, node, face),
+        end=end,
+    )
+
+
+async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> None:
+    from hive.protocols.a2a.routes import A2ADoor
+    from hive_a2a.crypto import derive_key
+
+    door = A2ADoor(
+        gate=node.kernel.dispatcher,
+        agents=node.kernel.supervisor,
+        tokens=tokens,
+        database=node.engines.database,
+        settings=node.settings,
+        clock=node.clock,
+        randomness=node.randomness,
+        push_key=derive_key(node.state.master_key, info=b"hive push configurations"),
+        public_url=node.settings.public_url or address,
+    )
+    await stack.enter_async_context(door.running())
+    node.public.a2a = door
+    node.inside.a2a = door
+
+
+async def _open_models(node: Node, stack: AsyncExitStack) -> None:
+    from hive.protocols.models.door import ModelsDoor
+    from hive.protocols.models.drivers import open_upstream
+
+    upstream = await stack.enter_async_context(open_upstream(node.settings, node.clock))
+    node.inside.models = ModelsDoor(
+        gate=node.kernel.dispatcher, upstream=upstream, settings=node.settings, clock=node.clock
+    )
+
+
+async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None:
+    from hive.protocols.inbox import BUCKET, InboxDoor
+
+    messaging = node.engines.messaging
+    door = InboxDoor(
+        bus=messaging.bus,
+        nonces=await messaging.key_value(BUCKET),
+        gate=node.kernel.dispatcher,
+        agents=node.kernel.supervisor,
+        keys=keys,
+        peers=StaticPeers([keys.public]),
+        clock=node.clock,
+        randomness=node.randomness,
+    )
+    await stack.enter_async_context(door.serve())
+
+
+def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> None:
+    from hive.web.site import OperatorSite
+
+    sessions = PageSessions(clock=node.clock, randomness=node.randomness)
+    node.public.site = OperatorSite(console, sessions=sessions, secure=bool(node.settings.tls_cert))
+    fast = FastConsole(
+        console,
+        Crossing(asyncio.get_running_loop()),
+        status=console.snapshot,
+        agents=console.agent_list,
+        kill=console.kill_now,
+    )
+    stack.enter_context(ControlThread(fast, sessions, node.state.control))
+
+
+def address_of(settings: Settings, port: int) -> str:
+    """Return the address under which this node is reached."""
+    scheme = "https" if settings.tls_cert else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return settings.public_url or f"{scheme}://{host}:{port}"
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the settings, None without."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context

@@ -1,0 +1,141 @@
+"""The state folder: what a node keeps between starts, and the lock that makes it one node's own."""
+
+import base64
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import Final
+
+from hive.core.clock import Clock
+from hive.core.errors import ConfigError
+from hive.core.ids import NodeId, new_id
+from hive.core.randomness import Randomness
+from hive.core.secret import Secret
+from hive.core.settings import Settings
+
+KEY_BYTES: Final = 32
+
+
+class StateFolder:
+    """Paths and small secrets of one node. Everything in it is readable by its owner only."""
+
+    def __init__(self, settings: Settings, clock: Clock, randomness: Randomness) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._randomness = randomness
+        self.path = settings.state
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.logs = self.path / "logs"
+        self.control = self.path / "control.sock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            ConfigError: another node holds it.
+
+        """
+        lock = (self.path / "node.lock").open("a+")
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                lock.seek(0)
+                raise ConfigError(
+                    "Another node runs on this state folder.",
+                    why=f"{self.path} is held by pid {lock.read().strip() or 'unknown'}.",
+                    fix="Use it (`hive status`), stop it (`hive down`), or name another --state.",
+                ) from error
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+        finally:
+            lock.close()
+
+    @contextmanager
+    def run_directory(self) -> Iterator[Path]:
+        """Make the folder of this start's sockets; short, because a socket's path is."""
+        path = Path(tempfile.mkdtemp(prefix="hive-"))
+        try:
+            yield path
+        finally:
+            rmtree(path, ignore_errors=True)
+
+    @property
+    def node_id(self) -> NodeId:
+        """Return the node's id, made at its first start."""
+        return NodeId(self._kept("node.id", lambda: new_id(self._clock, self._randomness)))
+
+    @property
+    def master_key(self) -> bytes:
+        """Return the key that wraps all content keys: the setting, else one of this folder's own.
+
+        Raises:
+            ConfigError: the setting is not 32 bytes in base64.
+
+        """
+        given = self._settings.master_key.reveal()
+        text = given or self._kept("master.key", self._fresh_key)
+        try:
+            key = base64.b64decode(text, validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ConfigError(
+                "HIVE_MASTER_KEY is not a key.",
+                why="It must be 32 bytes in base64.",
+                fix="Make one: head -c 32 /dev/urandom | base64",
+            )
+        return key
+
+    @property
+    def signing_seed(self) -> bytes:
+        """Return the 32 secret bytes of the node's own signing key."""
+        return base64.b64decode(self._kept("node.key", self._fresh_key))
+
+    @property
+    def sealing_seed(self) -> bytes:
+        """Return the 32 secret bytes of the key to which other nodes seal."""
+        return base64.b64decode(self._kept("node-sealing.key", self._fresh_key))
+
+    @property
+    def signer_name(self) -> str:
+        """Return the name under which this node signs checkpoints."""
+        return f"hive-{self.node_id[-12:]}"
+
+    @property
+    def checkpoint_seed(self) -> bytes:
+        """Return the 32 secret bytes of the key that signs checkpoints and nothing else."""
+        return base64.b64decode(self._kept("checkpoint.key", self._fresh_key))
+
+    @property
+    def operator_token(self) -> Secret:
+        """Return the operator's token: the setting, else one of this folder's own."""
+        if self._settings.operator_token:
+            return self._settings.operator_token
+        return Secret(
+            self._kept("operator.token", lambda: "hive-op-" + self._randomness.token(24).hex())
+        )
+
+    def _fresh_key(self) -> str:
+        return base64.b64encode(self._randomness.token(KEY_BYTES)).decode()
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        path = self.path / name
+        if path.is_file():
+            return path.read_text().strip()
+        fresh = make()
+        temporary = path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(fresh + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        return fresh

@@ -1,0 +1,242 @@
+"""What each method of the standard does, in the words of the kernel's gate; every binding ends here.
+
+Nothing is decided here but what belongs to the standard: whether to wait, how much history to show, that
+a task is looked for under the agent it was sent to. Who may do what is the gate's to say.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import msgspec
+
+from hive.core.call import EffectClass, Principal, Refused, Verb
+from hive.core.errors import HiveError, NotFoundError
+from hive.core.ids import AgentId, ContextId, TaskId
+from hive.core.task import Message, Task, TaskEvent
+from hive.kernel.ports import Attempt, Delivery, Gate, TaskPage, TaskQuery
+from hive.protocols.a2a.auth import admit_known
+from hive.protocols.a2a.card import NODE
+from hive.protocols.a2a.convert import STATE_NAMED, identity_of, to_id, to_message
+from hive.protocols.a2a.errors import NOT_CANCELABLE, UNSUPPORTED, fault_of, invalid, refused
+from hive.protocols.a2a.push import PushConfigs
+from hive.protocols.a2a.wire import ListParams, SendParams, TaskParams
+from hive.security.tokens import Bearer
+
+PAGE_MAX: Final = 100
+PAGE_DEFAULT: Final = 50
+WAIT_MAX_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """One request: who, to which agent, how many bytes, in which trace."""
+
+    bearer: Bearer
+    agent: AgentId
+    size_bytes: int = 0
+    traceparent: str = ""
+
+    @property
+    def principal(self) -> Principal:
+        """Return who calls."""
+        return self.bearer.principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """The methods of A2A on a gate. Every method raises `WireFault` for any other answer."""
+
+    gate: Gate
+    push: PushConfigs
+    directory: Callable[[Caller, Message], Message]
+
+    async def send(self, caller: Caller, params: SendParams) -> Task | Message:
+        """Send a message; wait until the task settles, unless the client does not want to."""
+        if caller.agent == NODE:
+            return self._ask_node(caller, params)
+        delivery = await self._deliver(caller, params)
+        asked = params.configuration
+        if asked is not None and asked.return_immediately:
+            return delivery.task
+        with anyio.move_on_after(WAIT_MAX_S):
+            try:
+                return await delivery.settled()
+            except HiveError as error:
+                raise fault_of(error) from error
+        return await self._task(caller, delivery.task.id)
+
+    async def stream(
+        self, caller: Caller, params: SendParams
+    ) -> AsyncGenerator[TaskEvent | Message]:
+        """Send a message; return the events of its task. The message is durable by then."""
+        if caller.agent == NODE:
+            return _only(self._ask_node(caller, params))
+        return _events(await self._deliver(caller, params))
+
+    async def get(self, caller: Caller, params: TaskParams) -> Task:
+        """Return one task."""
+        admit_known(caller.bearer)
+        admit_tenant(params.tenant, caller.agent)
+        admit_history(params.history_length)
+        return await self._task(caller, TaskId(to_id(params.id, "task id")))
+
+    async def list(self, caller: Caller, params: ListParams) -> tuple[TaskPage, int]:
+        """Return one page of the caller's tasks with this agent, and the size of a full page."""
+        admit_known(caller.bearer)
+        admit_tenant(params.tenant, caller.agent)
+        admit_history(params.history_length)
+        size = PAGE_DEFAULT if params.page_size is None else params.page_size
+        if not 1 <= size <= PAGE_MAX:
+            raise invalid(f"pageSize is 1 to {PAGE_MAX}.")
+        state = None
+        if params.status and params.status != "TASK_STATE_UNSPECIFIED":
+            state = STATE_NAMED.get(params.status)
+            if state is None:
+                raise invalid("status is not a state of the standard.")
+        query = TaskQuery(
+            context_id=ContextId(to_id(params.context_id, "context id"))
+            if params.context_id
+            else None,
+            state=state,
+            agent=caller.agent,
+            changed_after=params.status_timestamp_after,
+            limit=size,
+            cursor=params.page_token or "",
+        )
+        try:
+            return await self.gate.tasks(caller.principal, query), size
+        except HiveError as error:
+            raise fault_of(error) from error
+
+    async def cancel(self, caller: Caller, params: TaskParams) -> Task:
+        """Cancel a task and return it as it then stands."""
+        task = await self.get(caller, params)
+        try:
+            return await self.gate.cancel(caller.principal, task.id)
+        except HiveError as error:
+            raise fault_of(error, state=NOT_CANCELABLE) from error
+
+    @asynccontextmanager
+    async def subscribe(
+        self, caller: Caller, params: TaskParams
+    ) -> AsyncIterator[AsyncIterator[TaskEvent]]:
+        """Follow a task that has not ended."""
+        task = await self.get(caller, params)
+        try:
+            async with self.gate.follow(caller.principal, task.id) as events:
+                try:
+                    yield events
+                finally:
+                    await _close(events)
+        except HiveError as error:
+            raise fault_of(error, state=UNSUPPORTED) from error
+
+    def _ask_node(self, caller: Caller, params: SendParams) -> Message:
+        admit_tenant(params.tenant, caller.agent)
+        message = to_message(params.message)
+        if message.task_id is not None:
+            raise fault_of(NotFoundError("The node itself has no tasks."))
+        return self.directory(caller, message)
+
+    async def _deliver(self, caller: Caller, params: SendParams) -> Delivery:
+        admit_tenant(params.tenant, caller.agent)
+        message = to_message(params.message)
+        asked = params.configuration
+        if asked is not None:
+            admit_history(asked.history_length)
+        if message.task_id is not None:
+            admit_known(caller.bearer)
+            await self._task(caller, message.task_id)
+        config = asked.task_push_notification_config if asked is not None else None
+        if config is not None:
+            admit_known(caller.bearer)
+            await self.push.admit(config)
+        try:
+            answer = await self.gate.send(_attempt(caller, message), caller.agent, message)
+        except HiveError as error:
+            raise fault_of(error) from error
+        if isinstance(answer, Refused):
+            raise refused(answer)
+        if config is not None:
+            task = answer.task
+            changed = msgspec.structs.replace(config, task_id=task.id)
+            await self.push.keep(caller.principal, task, changed)
+            latest = await self._task(caller, task.id)
+            if latest.state is not task.state:
+                self.push.on_late(latest)
+        return answer
+
+    async def _task(self, caller: Caller, task_id: TaskId) -> Task:
+        try:
+            task = await self.gate.task(caller.principal, task_id)
+        except HiveError as error:
+            raise fault_of(error) from error
+        if task.agent != caller.agent:
+            raise fault_of(NotFoundError("The task is another agent's."))
+        return task
+
+    async def task_of(self, caller: Caller, task_id: str) -> Task:
+        """Return a task whose push configurations the caller may touch."""
+        admit_known(caller.bearer)
+        return await self._task(caller, TaskId(to_id(task_id, "task id")))
+
+
+async def _only(message: Message) -> AsyncGenerator[TaskEvent | Message]:
+    yield message
+
+
+async def _events(delivery: Delivery) -> AsyncGenerator[TaskEvent | Message]:
+    events = delivery.events()
+    try:
+        async for event in events:
+            yield event
+    except HiveError as error:
+        raise fault_of(error) from error
+    finally:
+        await _close(events)
+
+
+async def _close(events: AsyncIterator[TaskEvent]) -> None:
+    """Close a generator now, so that the kernel stops telling a client that has left."""
+    if isinstance(events, AsyncGenerator):
+        await events.aclose()
+
+
+def admit_tenant(tenant: str | None, agent: AgentId) -> None:
+    """Let requests pass that name no tenant, or the agent itself (as gRPC does).
+
+    Raises:
+        WireFault: another tenant; nothing is shared by guessing what was meant.
+
+    """
+    if tenant and tenant != agent:
+        raise invalid("This agent serves no such tenant.")
+
+
+def admit_history(length: int | None) -> None:
+    """Let a sensible history length pass.
+
+    Raises:
+        WireFault: it is negative.
+
+    """
+    if length is not None and length < 0:
+        raise invalid("historyLength is not negative.")
+
+
+def _attempt(caller: Caller, message: Message) -> Attempt:
+    size_of_text = sum(len(part.text) for part in message.parts if part.text is not None)
+    return Attempt(
+        principal=caller.principal,
+        verb=Verb.SEND,
+        target=caller.agent,
+        effect=EffectClass.IDEMPOTENT,
+        arguments=identity_of(message),
+        size_bytes=caller.size_bytes,
+        timeout_s=WAIT_MAX_S,
+        traceparent=caller.traceparent,
+        facts={"parts": len(message.parts), "text_chars": size_of_text},
+    )

@@ -1,0 +1,146 @@
+"""Attack: something is killed, and a sandbox lives on without anybody watching it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from hive.core.grant import Grant
+from hive.execution.drivers.process import ProcessDriver
+from hive.execution.walls import cgroups
+from hive.testing.sandbox_suite import SMALL, WAIT_S, make_opening, prepare_agent, run_script
+
+pytestmark = pytest.mark.anyio
+
+NODE = """
+import sys, json, anyio, psutil
+from pathlib import Path
+from hive.core.grant import Grant
+from hive.execution.drivers.process import ProcessDriver
+from hive.testing.sandbox_suite import SMALL, WAIT_S, make_opening, prepare_agent
+
+SOURCE = '''
+import os, signal
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            signal.pause()
+def answer(text):
+    return text
+'''
+
+async def main(folder):
+    async with ProcessDriver() as driver:
+        prepared = prepare_agent(folder, SOURCE)
+        async with driver.spawn(prepared, Grant(limits=SMALL), make_opening(folder)) as sandbox:
+            await sandbox.ready(WAIT_S)
+            family = psutil.Process().children(recursive=True)
+            print(json.dumps([process.pid for process in family]), flush=True)
+            await anyio.sleep_forever()
+
+anyio.run(main, Path(sys.argv[1]))
+"""
+
+
+def alive(pids):
+    return [
+        pid
+        for pid in pids
+        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+async def test_nothing_outlives_a_killed_node(tmp_path):
+    command = [sys.executable, "-c", NODE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as node:  # noqa: ASYNC220, S603
+        assert node.stdout is not None
+        pids = json.loads(node.stdout.readline())
+        assert len(pids) >= 7  # launcher, keeper, first process, agent, and its three children
+        assert alive(pids) == pids
+        handles = [psutil.Process(pid) for pid in pids]
+        node.send_signal(signal.SIGKILL)
+        began = time.monotonic()
+        psutil.wait_procs(handles, timeout=2)
+        assert alive(pids) == []
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("victim", ["launcher", "keeper", "first"])
+async def test_a_sandbox_dies_with_what_holds_it(victim, tmp_path):
+    async with ProcessDriver() as driver:
+        prepared = prepare_agent(tmp_path, "def answer(text):\n    return text\n")
+        async with driver.spawn(prepared, Grant(limits=SMALL), make_opening(tmp_path)) as sandbox:
+            await sandbox.ready(WAIT_S)
+            first = psutil.Process(sandbox.pid)
+            family = [first, *first.children(recursive=True)]
+            assert len(family) == 2
+            pid = {
+                "launcher": driver.launcher_pid,
+                "keeper": first.ppid(),
+                "first": sandbox.pid,
+            }[victim]
+            os.kill(pid, signal.SIGKILL)
+            with anyio.fail_after(2):
+                assert await sandbox.wait_dead()
+            psutil.wait_procs(family, timeout=2)
+            assert alive([process.pid for process in family]) == []
+        run = await run_script(driver, "print('again')", tmp_path)
+        assert run.lines == ("again",)
+
+
+async def test_leaving_the_context_leaves_no_process_and_no_group(tmp_path):
+    async with ProcessDriver() as driver:
+        prepared = prepare_agent(tmp_path, "def answer(text):\n    return text\n")
+        async with driver.spawn(prepared, Grant(limits=SMALL), make_opening(tmp_path)) as sandbox:
+            await sandbox.ready(WAIT_S)
+            family = psutil.Process(driver.launcher_pid).children(recursive=True)
+            assert len(family) == 3
+        psutil.wait_procs(family, timeout=2)
+        assert alive([process.pid for process in family]) == []
+        assert _groups_of(driver.launcher_pid) == []
+
+
+async def test_groups_that_a_killed_launcher_left_are_removed_by_the_next(tmp_path):
+    above = cgroups.parents()
+    if not above.complete:
+        pytest.skip("no cgroup may be written here")
+    async with ProcessDriver() as driver:
+        prepared = prepare_agent(tmp_path, "def answer(text):\n    return text\n")
+        async with driver.spawn(prepared, Grant(limits=SMALL), make_opening(tmp_path)) as sandbox:
+            await sandbox.ready(WAIT_S)
+            killed = driver.launcher_pid
+            assert len(_groups_of(killed)) == 2
+            os.kill(killed, signal.SIGKILL)
+            with anyio.fail_after(2):
+                await sandbox.wait_dead()
+        await run_script(driver, "", tmp_path)
+        assert _groups_of(killed) == []
+
+
+def _groups_of(launcher):
+    above = cgroups.parents()
+    places = {above.memory, above.processes} - {""}
+    return [found for place in places for found in Path(place).glob(f"hive-sandbox-{launcher}-*")]
+
+
+async def test_a_spawn_that_is_cancelled_leaves_nothing(tmp_path):
+    async with ProcessDriver() as driver:
+        prepared = prepare_agent(tmp_path, "import time\ntime.sleep(60)\n")
+        with anyio.move_on_after(0.3) as scope:
+            async with driver.spawn(
+                prepared, Grant(limits=SMALL), make_opening(tmp_path)
+            ) as sandbox:
+                await sandbox.ready(WAIT_S)
+        assert scope.cancelled_caught
+        family = psutil.Process(driver.launcher_pid).children(recursive=True)
+        psutil.wait_procs(family, timeout=2)
+        assert alive([process.pid for process in family]) == []

@@ -1,0 +1,122 @@
+"""The tree of a task, drawn from the ledger and the spans beside it, on a real PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from hive.core.call import TraceContext
+from hive.core.errors import NotFoundError
+from hive.core.ids import CallId
+from hive.engines import Migration, load_migrations
+from hive.engines.ports import Database
+from hive.ledger.entry import EntryKind
+from hive.observability import SpanFeed, Tracer, render, trace_json, trace_tree
+from hive.observability.conventions import SPAN_SOURCE
+from hive.observability.drivers.postgresql import PostgresqlSpans
+from hive.testing.ledger import line, open_ledger
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def migrations() -> Sequence[Migration]:
+    return (*load_migrations("hive.ledger"), *load_migrations("hive.observability"))
+
+
+async def _record(database: Database) -> tuple[TraceContext, PostgresqlSpans]:
+    store = PostgresqlSpans(database)
+    feed = SpanFeed(store)
+    tracer = Tracer(feed)
+    root = tracer.context()
+    async with open_ledger(database) as writer:
+
+        async def intent(call: str, trace: TraceContext, **body: str) -> None:
+            draft = line(call, kind=EntryKind.INTENT, call=call, task="t-1", body=dict(body))
+            await writer.append(replace(draft, trace=trace))
+
+        async def result(call: str, outcome: str, duration_ms: float) -> None:
+            body = {"outcome": outcome, "duration_ms": duration_ms}
+            draft = line(kind=EntryKind.RESULT, call=call, task="t-1", body=body)
+            await writer.append(replace(draft, trace=root))
+
+        await intent("c-1", root, verb="send", target="planner", decision="admitted")
+        own_word = {SPAN_SOURCE: "agent"}
+        with (
+            tracer.start("run_turn", parent=root) as turn,
+            tracer.start("thought\x1b[31m of its own", attributes=own_word),
+        ):
+            pass
+        child = tracer.context(root)
+        await intent("c-2", child, verb="ask", target="gpt", parent="c-1", decision="admitted")
+        await result("c-2", "ok", 12.5)
+        await intent(
+            "c-3",
+            tracer.context(root),
+            verb="reach",
+            target="203.0.113.7",
+            parent="c-1",
+            decision="refused",
+            reason="its grant names no host",
+        )
+        await result("c-1", "ok", 1500.0)
+        assert turn.context.trace_id == root.trace_id
+    await feed.flush()
+    return root, store
+
+
+async def test_a_task_is_drawn_with_calls_refusals_and_spans(database: Database) -> None:
+    root, store = await _record(database)
+    tree = await trace_tree(database, "t-1", spans=store)
+    assert (tree.name, tree.state, tree.duration_ms) == ("invoke_agent planner", "ok", 1500.0)
+    assert [(node.name, node.state) for node in tree.children] == [
+        ("run_turn", "ok"),
+        ("chat gpt", "ok"),
+        ("reach 203.0.113.7", "refused"),
+    ]
+    assert tree.children[0].children[0].source == "agent"
+    text = render(tree)
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0].endswith("1.50 s")
+    assert "├ chat gpt" in text
+    assert "12.5 ms" in text
+    assert "└ ✗ reach 203.0.113.7" in text
+    assert "refused · its grant names no host" in text
+    assert "says the agent" in text
+    by_trace = await trace_tree(database, root.trace_id, spans=store)
+    assert trace_json(by_trace) == trace_json(tree)
+    assert len(list(tree.walk())) == 5
+
+
+async def test_an_unknown_task_is_not_found(database: Database) -> None:
+    with pytest.raises(NotFoundError):
+        await trace_tree(database, "t-none", spans=PostgresqlSpans(database))
+
+
+async def test_parents_that_name_each_other_do_not_loop(database: Database) -> None:
+    async with open_ledger(database) as writer:
+        for call, parent in (("c-1", "c-2"), ("c-2", "c-1"), ("c-3", "c-3")):
+            body = {"verb": "ask", "target": call, "parent": parent}
+            await writer.append(
+                line(kind=EntryKind.INTENT, call=CallId(call), task="t-1", body=body)
+            )
+    tree = await trace_tree(database, "t-1")
+    assert {node.call for _, node in tree.walk()} == {"", "c-1", "c-2", "c-3"}
+
+
+async def test_spans_survive_the_store_as_they_were(database: Database) -> None:
+    store = PostgresqlSpans(database)
+    feed = SpanFeed(store)
+    tracer = Tracer(feed)
+    far = tracer.context()
+    with tracer.start("step", attributes={"n": 1, "t": "ä\0"}) as span:
+        span.link(far, "memory")
+        span.fail("no\0 luck")
+    await feed.flush()
+    await store.write([span])
+    (read,) = await store.of_trace(span.context.trace_id)
+    assert replace(read, status_note=span.status_note) == span
+    assert read.status_note == "no luck"
+    assert await store.prune(datetime(2200, 1, 1, tzinfo=UTC)) == 1

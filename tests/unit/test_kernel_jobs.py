@@ -1,0 +1,64 @@
+"""Turns wait in order, kept together by owner within bounds."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+from tests.unit.test_kernel_replay import CALL
+
+from hive.core.ids import AgentId, ContextId, MessageId, OwnerId, TaskId
+from hive.core.task import Message, Role
+from hive.kernel.jobs import SAME_OWNER_STREAK_MAX, TurnJob, TurnQueue
+
+pytestmark = pytest.mark.anyio
+
+
+def job(number: int, owner: str) -> TurnJob:
+    return TurnJob(
+        call=replace(CALL, deadline=CALL.at),
+        agent=AgentId("a"),
+        owner=OwnerId(owner),
+        task=TaskId(str(number)),
+        context=ContextId("c"),
+        message=Message(id=MessageId("m"), role=Role.USER, parts=()),
+    )
+
+
+async def test_turns_of_the_owner_who_is_served_come_first():
+    queue = TurnQueue()
+    for number, owner in enumerate(("bob", "alice", "bob", "alice")):
+        queue.put(job(number, owner))
+    taken = [(await queue.take(OwnerId("alice"))).task for _ in range(2)]
+    assert taken == ["1", "3"]
+
+
+async def test_no_owner_keeps_the_others_waiting_for_ever():
+    queue = TurnQueue()
+    queue.put(job(0, "bob"))
+    for number in range(1, 40):
+        queue.put(job(number, "alice"))
+    taken = [(await queue.take(OwnerId("alice"))).task for _ in range(SAME_OWNER_STREAK_MAX + 2)]
+    assert "0" in taken
+
+
+async def test_whoever_waits_is_woken_by_the_next_turn():
+    queue = TurnQueue()
+    taken = []
+
+    async def wait() -> None:
+        taken.append(await queue.take(None))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.lowlevel.checkpoint()
+            queue.put(job(1, "alice"))
+    assert [one.task for one in taken] == ["1"]
+
+
+async def test_a_canceled_turn_leaves_the_line():
+    queue = TurnQueue()
+    queue.put(job(1, "alice"))
+    assert queue.withdraw(TaskId("1")).task == "1"
+    assert queue.withdraw(TaskId("1")) is None
+    assert len(queue) == 0
