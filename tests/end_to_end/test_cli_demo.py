@@ -58,7 +58,7 @@ def test_what_the_demo_did_is_on_record_afterwards(demo):
     state, _ = demo
     tree = json.loads(hive(state, "trace", "demo", "--json").stdout)
     refused = {step["verb"] for step in tree["steps"] if step["outcome"] == "refused"}
-    assert {"reach", "ask"} <= refused
+    assert {"reach", "chat"} <= refused
     assert {step["agent"] for step in tree["steps"]} >= {
         "demo-planner",
         "demo-researcher",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from hive.core.errors import ConfigError, EngineError
@@ -23,6 +24,16 @@ NODE = Path(__file__).with_name("some_node.py")
 def status_of(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def internet_sockets(pid):
+    own = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [
+        line
+        for table in ("tcp", "tcp6", "udp", "udp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return [line for line in lines if f"socket:[{line.split()[9]}]" in own]
 
 
 def test_an_ordinary_user_stays_what_it_is():
@@ -55,7 +66,7 @@ async def test_nothing_of_the_state_is_readable_by_others(tmp_path):
             mode = path.lstat().st_mode
             inside_data = "data" in path.relative_to(tmp_path / "engines").parts[:2]
             if not inside_data or path.name == "data":
-                assert not mode & (stat.S_IRWXG | stat.S_IRWXO) or path.name == "lock.txt", path
+                assert not mode & (stat.S_IRWXG | stat.S_IRWXO), path
         passwords = tmp_path / "engines" / "postgres" / "passwords.json"
         assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "engines" / "postgres" / "data").stat().st_mode) == 0o700
@@ -67,7 +78,7 @@ async def test_neither_credentials_nor_passwords_stand_in_a_command_line(tmp_pat
     async with open_engines(settings_in(tmp_path)) as engines:
         for report in (await engines.database.report(), await engines.messaging.bus.report()):
             for name in ("cmdline", "environ"):
-                shown = Path(f"/proc/{report.pids[0]}/{name}").read_bytes()
+                shown = await anyio.Path(f"/proc/{report.pids[0]}/{name}").read_bytes()
                 assert secret.encode() not in shown
                 assert b"assword" not in shown.replace(b"password_encryption", b"")
 
@@ -78,14 +89,20 @@ async def test_postgres_listens_on_no_address(tmp_path):
         rows = await database.fetch("SELECT current_setting('listen_addresses') AS addresses")
         assert rows[0]["addresses"] == ""
         pid = (await database.report()).pids[0]
-        inodes = {
-            link.removeprefix("socket:[").removesuffix("]")
-            for link in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir())
-            if link.startswith("socket:")
-        }
-        for table in ("tcp", "tcp6", "udp", "udp6"):
-            lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-            assert not inodes & {line.split()[9] for line in lines}
+        assert not internet_sockets(pid)
+
+
+async def test_nats_listens_on_loopback_alone_and_refuses_a_stranger(tmp_path):
+    async with open_messaging(settings_in(tmp_path)) as messaging:
+        pid = (await messaging.bus.report()).pids[0]
+        listening = [line for line in internet_sockets(pid) if line.split()[3] == "0A"]
+        assert [line.split()[1].split(":")[0] for line in listening] == ["0100007F"]
+        port = int(listening[0].split()[1].split(":")[1], 16)
+        stranger = settings_in(tmp_path, mesh_url=f"nats://hive:guess@127.0.0.1:{port}")
+        with anyio.move_on_after(1) as waiting:
+            async with open_messaging(stranger):
+                pass
+        assert waiting.cancelled_caught
 
 
 async def test_postgres_never_trusts_anybody(tmp_path):
@@ -106,14 +123,27 @@ async def test_a_very_long_state_path_is_no_obstacle(tmp_path):
 async def test_a_binary_in_a_closed_folder_is_shown_to_the_child_alone(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
+    (closed / "bin").mkdir(mode=0o755)
     original = find_nats(settings_in(tmp_path), remembered_in=tmp_path / "memory.json")
-    copy = shutil.copy(original.program, closed / "nats-server")
+    copy = shutil.copy(original.program, closed / "bin" / "nats-server")
     async with open_messaging(settings_in(tmp_path, nats_bin=str(copy))) as messaging:
         pid = (await messaging.bus.report()).pids[0]
         assert set(status_of(pid)["Uid"].split()) == {str(UNPRIVILEGED_UID)}
         assert "closed" in (await messaging.bus.report()).detail
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
-    assert not os.path.ismount("/mnt")
+    assert "closed" not in await anyio.Path("/proc/self/mounts").read_text()
+
+
+@as_root
+async def test_a_binary_that_others_may_not_enter_is_a_clear_error(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    original = find_nats(settings_in(tmp_path), remembered_in=tmp_path / "memory.json")
+    copy = shutil.copy(original.program, closed / "nats-server")
+    with pytest.raises(EngineError, match="unprivileged user") as refused:
+        async with open_messaging(settings_in(tmp_path, nats_bin=str(copy))):
+            pass
+    assert str(closed) in refused.value.why
 
 
 @as_root

@@ -61,11 +61,11 @@ def step(agent: str, verb: str, target: str, outcome: str) -> TracedStep:
 
 @pytest.fixture
 def evidence() -> Evidence:
-    asks = [step(REVIEWER, "ask", "scripted", "ok")] * 20
+    asks = [step(REVIEWER, "chat", "scripted", "ok")] * 20
     steps = [
         step(RESEARCHER, "reach", "203.0.113.7:80", "refused"),
         *asks,
-        step(REVIEWER, "ask", "scripted", "refused"),
+        step(REVIEWER, "chat", "scripted", "refused"),
     ]
     trace = TraceTree(
         trace_id="0",
@@ -148,7 +148,7 @@ BROKEN = {
         e, '"connect"', RESEARCHER, tried="connect", host="203.0.113.7", got="connected"
     ),
     "nothing stopped the loop": lambda e: with_log(e, '"asked"', REVIEWER, asked=40, answered=40),
-    "the loop's refusal is in no trace": lambda e: without_steps(e, verb="ask", outcome="refused"),
+    "the loop's refusal is in no trace": lambda e: without_steps(e, verb="chat", outcome="refused"),
     "more answers than the ledger has": lambda e: with_log(
         e, '"asked"', REVIEWER, asked=40, answered=25
     ),

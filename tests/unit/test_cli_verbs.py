@@ -216,6 +216,15 @@ def test_trace_draws_the_tree_with_refusals_marked(hive, console):
     assert "refused grant" in lines[2]
 
 
+def test_equal_steps_in_a_row_are_one_line_with_their_number(hive, console):
+    asks = [_step("chat", depth=1, outcome="ok", target="scripted")] * 20
+    console.trace_of("task-1", _step("invoke_agent adder", depth=0, outcome="ok"), *asks)
+    lines = hive("trace", "task-1")[1].splitlines()
+    assert len(lines) == 3
+    assert "chat scripted  x 20" in lines[2]
+    assert lines[2].endswith("20 ms")
+
+
 def test_an_audit_that_fails_names_the_entry_and_ends_with_one(hive, console):
     assert hive("audit", "verify")[0] == 0
     console.first_bad = 4812

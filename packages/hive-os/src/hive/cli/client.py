@@ -39,9 +39,11 @@ class OperatorClient:
         except NodeUnreachableError:
             return False
 
-    def get(self, path: str, kind: type[StructT], **query: object) -> StructT:
+    def get(
+        self, path: str, kind: type[StructT], *, timeout_s: float = TIMEOUT_S, **query: object
+    ) -> StructT:
         """Read one object."""
-        return self._ask("GET", path, kind, query=query)
+        return self._ask("GET", path, kind, query=query, timeout_s=timeout_s)
 
     def post(
         self,

@@ -139,8 +139,8 @@ def _tell_sending(teller: _Teller, evidence: Evidence) -> None:
 
 def _tell_loop(teller: _Teller, evidence: Evidence) -> None:
     told = evidence.told(REVIEWER, "asked")
-    admitted = [step for step in evidence.steps(REVIEWER, "ask") if step.outcome == "ok"]
-    refused = [step for step in evidence.steps(REVIEWER, "ask") if step.outcome == "refused"]
+    admitted = [step for step in evidence.steps(REVIEWER, "chat") if step.outcome == "ok"]
+    refused = [step for step in evidence.steps(REVIEWER, "chat") if step.outcome == "refused"]
     if told is None:
         teller.miss("  ├ reviewer    has left no record of its questions", "NOT ON RECORD")
         return

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from hive.cli.session import fact, paint, took
 from hive.core.ids import plain_text
 from hive.web.values import (
@@ -162,18 +164,45 @@ def log_line(record: LogRecord, *, named: bool) -> str:
 def trace_lines(tree: TraceTree) -> Iterator[str]:
     """Yield the tree of a trace with its timings."""
     yield f"{tree.agent}   task {tree.task_id}   {state(tree.state)}   {took(tree.duration_ms)}"
-    for step in tree.steps:
-        yield step_line(step)
+    for step, times in _grouped(tree.steps):
+        yield step_line(step, times)
     if tree.truncated:
         yield "  … more steps than are shown; `hive trace --json` has all that were kept"
 
 
-def step_line(step: TracedStep) -> str:
+def _grouped(steps: Sequence[TracedStep]) -> Iterator[tuple[TracedStep, int]]:
+    """Yield each step with how often it stands there in a row, alike and without inner steps."""
+    held: TracedStep | None = None
+    times = 0
+    for step in steps:
+        if held is not None and _alike(held, step):
+            times += 1
+            held = msgspec.structs.replace(
+                held, duration_ms=(held.duration_ms or 0) + (step.duration_ms or 0)
+            )
+            continue
+        if held is not None:
+            yield held, times
+        held, times = step, 1
+    if held is not None:
+        yield held, times
+
+
+def _alike(one: TracedStep, other: TracedStep) -> bool:
+    def face(step: TracedStep) -> tuple[object, ...]:
+        return (step.depth, step.name, step.target, step.outcome, step.check, step.detail)
+
+    return face(one) == face(other)
+
+
+def step_line(step: TracedStep, times: int = 1) -> str:
     """Return one step: its place in the tree, what it was, how it ended, how long it took."""
     indent = "  " * step.depth
     name = one_line(step.name, 60)
     if step.target and step.target not in name:
         name = f"{name} {one_line(step.target, 60)}"
+    if times > 1:
+        name = f"{name}  x {times}"
     if step.outcome in ("", "ok", "completed"):
         mark, ending = "├", ""
     else:

@@ -5,6 +5,7 @@ Colour and moving lines appear on a terminal only, and never carry a meaning of 
 """
 
 import functools
+import os
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ Result = TypeVar("Result")
 NOTE_COLUMN: Final = 72
 _QUIET_S: Final = 0.5
 _TICK_S: Final = 0.2
+_ANSWER_MAX_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,17 @@ def took(milliseconds: float | None) -> str:
 def on_terminal() -> bool:
     """Tell whether a person is there to answer."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Ask a person at the terminal; anything but a yes is a no.
+
+    Reads the descriptor itself: this may run on a thread that is left behind at Ctrl-C, and one that
+    waits inside Python's own buffered input would hold the whole process at its end.
+    """
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    return os.read(sys.stdin.fileno(), _ANSWER_MAX_BYTES).strip().lower() in (b"y", b"yes")
 
 
 class Moving:

@@ -105,8 +105,8 @@ class Claim:
 class Call:
     """Every attempt of an agent, a stranger or an operator to touch something.
 
-    `target` is the agent, host, model or tool. `argument_hash` is the SHA-256 of the canonical
-    arguments: what an approval binds to, and what a re-run is matched by. `facts` holds the parts of
+    `target` is the agent, host, model or tool. `argument_hash` is a keyed commitment to the
+    canonical arguments: what an approval binds to, and what a re-run is matched by. `facts` holds the parts of
     the content that checks need (sizes, a method, a path), never the content.
     """
 

@@ -20,6 +20,7 @@ import msgspec
 
 from hive.core.errors import ConfigError
 from hive.core.settings import Settings
+from hive.engines.embedded.private_files import private_folder, write_private
 
 PROBE_TIMEOUT_S: Final = 10.0
 POSTGRES_MIN: Final = (15, 0)
@@ -139,10 +140,8 @@ def _remembered(file: Path) -> dict[str, EngineBinary]:
 
 
 def _remember(file: Path, memory: dict[str, EngineBinary]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = file.with_suffix(".fresh")
-    fresh.write_bytes(msgspec.json.encode(memory))
-    fresh.replace(file)
+    private_folder(file.parent)
+    write_private(file, msgspec.json.encode(memory))
 
 
 def _postgres_candidates(settings: Settings) -> Iterator[Candidate]:

@@ -1,11 +1,12 @@
 """From what a door knows to a frozen call: an id, a place in a trace, a deadline."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from hive.core.call import Call, TraceContext, sha256_hex
+from hive.core.call import Call, TraceContext
 from hive.core.clock import Clock
 from hive.core.ids import CallId, SpanId, TraceId, new_id
 from hive.core.randomness import Randomness
@@ -17,10 +18,15 @@ _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}
 
 @dataclass(frozen=True, slots=True)
 class CallMaker:
-    """Makes calls. An inner call inherits its turn's trace, task and deadline."""
+    """Makes calls. An inner call inherits its turn's trace, task and deadline.
+
+    `commit` turns arguments into a keyed commitment: what can be guessed cannot be confirmed by
+    whoever reads the ledger.
+    """
 
     clock: Clock
     randomness: Randomness
+    commit: Callable[[bytes], str]
 
     def make(self, attempt: Attempt, turn: RunningTurn | None) -> Call:
         """Make a call of an attempt."""
@@ -32,7 +38,7 @@ class CallMaker:
             verb=attempt.verb,
             target=attempt.target,
             effect=attempt.effect,
-            argument_hash=sha256_hex(attempt.arguments),
+            argument_hash=self.commit(attempt.arguments),
             at=now,
             deadline=deadline if turn is None else min(deadline, turn.deadline),
             trace=self._trace(attempt, turn),

@@ -91,6 +91,7 @@ class Dispatcher:
         clock: Clock,
         randomness: Randomness,
         tracer: Tracer,
+        commit: Callable[[bytes], str],
     ) -> None:
         self._tracer = tracer
         self._admission = admission
@@ -102,7 +103,7 @@ class Dispatcher:
         self._desk = desk
         self._clock = clock
         self._randomness = randomness
-        self._calls = CallMaker(clock, randomness)
+        self._calls = CallMaker(clock, randomness, commit)
         self._continuing: set[TaskId] = set()
 
     def resolve_handle(self, sandbox: SandboxId, handle: str) -> Principal | Refused:
@@ -146,7 +147,7 @@ class Dispatcher:
             return recorded
         if recorded is not None and recorded.task is not None:
             return await self._delivery_of(attempt.principal, recorded.task)
-        if self._supervisor.get(agent) is None:
+        if await self._supervisor.find(agent) is None:
             raise NotFoundError(f"There is no agent {agent!r}.", fix="See `hive ps`.")
         if message.task_id is None:
             return await self._open(call, agent, message, turn)

@@ -23,7 +23,6 @@ from hive.core.call import (
 from hive.core.clock import Clock
 from hive.core.errors import NotFoundError
 from hive.core.ids import AgentId, CallId, SpanId, TaskId, TraceId
-from hive.core.json import Json
 from hive.core.task import Role, Task
 from hive.kernel.claims import ClaimBook
 from hive.kernel.jobs import TurnJob
@@ -39,6 +38,15 @@ RECOVERED: Final = "turn.recovered"
 REPEAT_ALLOWED: Final = "effect.repeat_allowed"
 
 
+class ClaimLine(msgspec.Struct, frozen=True):
+    """A claim as an intent's body holds it."""
+
+    kind: str
+    scope: str
+    amount: int = 1
+    limit: int = 1
+
+
 class Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that recovery reads."""
 
@@ -51,7 +59,7 @@ class Body(msgspec.Struct, frozen=True):
     decision: str = ""
     outcome: str = ""
     deadline: str = ""
-    claims: list[dict[str, Json]] = []
+    claims: list[ClaimLine] = []
     call: str = ""
 
 
@@ -172,13 +180,9 @@ def _call_of(entry: Entry) -> Call:
 
 def _claims_of(entry: Entry) -> list[Claim]:
     return [
-        Claim(kind=str(one["kind"]), scope=str(one["scope"]), amount=_number(one["amount"]))
+        Claim(kind=one.kind, scope=one.scope, amount=one.amount, limit=one.limit)
         for one in _body(entry).claims
     ]
-
-
-def _number(value: Json) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _body(entry: Entry) -> Body:

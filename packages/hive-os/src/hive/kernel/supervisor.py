@@ -28,7 +28,7 @@ from hive.kernel.hosting import HostedAgent, HostParts
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
-from hive.kernel.ports import AgentLog, AgentView, GateListener
+from hive.kernel.ports import AgentLog, AgentState, AgentView, GateListener
 from hive.kernel.record import event
 from hive.kernel.recovery import RECOVERIES_MAX, Recovery
 from hive.kernel.registry import AgentRegistry, Deployment
@@ -38,6 +38,7 @@ from hive.observability.spans import Tracer
 
 log: Final = logging.getLogger(__name__)
 RERUN_PAUSE_S: Final = 0.2
+RETURN_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,19 @@ class Placement(Protocol):
 
         """
         ...
+
+
+class _Returning:
+    """An agent that the node is bringing back."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.over = anyio.Event()
+        self.view = AgentView(
+            spec=deployment.spec,
+            grant=deployment.grant,
+            state=AgentState.STARTING,
+            tier=Tier.PROCESS,
+        )
 
 
 class Supervisor:
@@ -99,6 +113,7 @@ class Supervisor:
         self._run_directory = run_directory
         self._history = history
         self._hosted: dict[AgentId, HostedAgent] = {}
+        self._returning: dict[AgentId, _Returning] = {}
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
@@ -109,6 +124,7 @@ class Supervisor:
             self._feed.start(tasks)
             for deployment in await self._registry.all():
                 if not deployment.stopped:
+                    self._returning[deployment.spec.name] = _Returning(deployment)
                     tasks.start_soon(self._return_quietly, deployment)
             try:
                 yield
@@ -120,11 +136,23 @@ class Supervisor:
     def get(self, agent: AgentId) -> AgentView | None:
         """Return one agent, or None."""
         hosted = self._hosted.get(agent)
-        return None if hosted is None else hosted.view()
+        if hosted is not None:
+            return hosted.view()
+        returning = self._returning.get(agent)
+        return None if returning is None else returning.view
+
+    async def find(self, agent: AgentId) -> AgentView | None:
+        """Return one agent, waiting for it while the node still brings it back."""
+        returning = self._returning.get(agent)
+        if returning is not None and agent not in self._hosted:
+            with anyio.move_on_after(RETURN_TIMEOUT_S):
+                await returning.over.wait()
+        return self.get(agent)
 
     def all(self) -> Sequence[AgentView]:
         """Return all agents, by name."""
-        return [self._hosted[name].view() for name in sorted(self._hosted)]
+        names = sorted({*self._hosted, *self._returning})
+        return [view for name in names if (view := self.get(name)) is not None]
 
     def hosted(self) -> Sequence[HostedAgent]:
         """Return the hosted agents themselves, for measuring."""
@@ -246,6 +274,8 @@ class Supervisor:
         except Exception as error:
             log.exception("agent.did_not_return", extra={"agent": deployment.spec.name})
             self._logs.add(deployment.spec.name, f"did not start: {error}", level="error")
+        finally:
+            self._returning.pop(deployment.spec.name).over.set()
 
     async def _return(self, deployment: Deployment) -> AgentView:
         placed = await self._placement.place(deployment.spec, deployment.grant, log.debug)

@@ -108,6 +108,7 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         clock=clock,
         randomness=randomness,
         tracer=ground.tracer,
+        commit=lambda arguments: ground.contents.commitment(arguments.hex()),
     )
     return Kernel(
         dispatcher=dispatcher,

@@ -68,7 +68,7 @@ class NodeProcess:
                     str(self.state),
                     "--port",
                     str(self.port),
-                ],  # fmt: skip
+                ],
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,

@@ -71,7 +71,7 @@ def _settings(options: Options) -> "tuple[Settings | None, list[Finding]]":
 def _examined(options: Options, settings: "Settings") -> list[Finding]:
     client = options.client()
     if client.alive():
-        return client.get("doctor", Examination).findings
+        return client.get("doctor", Examination, timeout_s=DOCTOR_TIMEOUT_S).findings
     from hive.cli import node_entry
 
     return node_entry.examine(settings).findings
@@ -147,19 +147,21 @@ def _version_findings() -> Iterator[Finding]:
         state="ok",
         detail=f"{machine}, {platform.machine()}",
     )
+    found, missing = [], []
     for package in _PACKAGES:
         try:
-            version = metadata.version(package)
+            found.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
-            yield Finding(
-                section="versions",
-                name=package,
-                state="failed",
-                detail="not installed",
-                fix="Install hive-os again: its dependencies are incomplete.",
-            )
-            continue
-        yield Finding(section="versions", name=package, state="ok", detail=version)
+            missing.append(package)
+    yield Finding(section="versions", name="packages", state="ok", detail=", ".join(found))
+    if missing:
+        yield Finding(
+            section="versions",
+            name="packages",
+            state="failed",
+            detail=f"not installed: {', '.join(missing)}",
+            fix="Install hive-os again: its dependencies are incomplete.",
+        )
 
 
 def _setting_findings(settings: "Settings") -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from hive.core.errors import HiveError, NotFoundError
 from hive.web.ports import Console
 from hive.web.values import AuditRecord, AuditVerdict, TaskFilter, TaskSummaries, TraceTree
 
+VERIFY_TIMEOUT_S: Final = 600.0
 DEMO: Final = "demo"
 PLANNER: Final = "demo-planner"
 
@@ -74,7 +75,7 @@ def verify(*, options: Options) -> int:
     client = options.client()
     with moving(options, "verifying the ledger"):
         if client.alive():
-            found = client.get("audit/verify", AuditVerdict)
+            found = client.get("audit/verify", AuditVerdict, timeout_s=VERIFY_TIMEOUT_S)
         else:
             from hive.cli.node_entry import offline
 

@@ -8,9 +8,11 @@ from typing import Final
 import click
 
 from hive.cli.client import OperatorClient
+from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line
 from hive.cli.session import (
     Options,
+    agrees,
     fact,
     moving,
     on_terminal,
@@ -170,7 +172,9 @@ def _agreed(options: Options, plan: DeployPlan, *, yes: bool) -> bool:
     say(options, f"{plan.name} ({one_line(plan.found)}) asks for:")
     for line in plan.lines:
         say(options, fact("", one_line(line)))
-    click.confirm("Grant this? It is asked again when it changes", abort=True, err=True)
+    if not agrees("Grant this? It is asked again when it changes"):
+        say(options, "Nothing was deployed.")
+        raise click.exceptions.Exit(EXIT_FAILED)
     return True
 
 

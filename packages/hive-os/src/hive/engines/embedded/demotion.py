@@ -90,12 +90,14 @@ def visibility(program: Path, root: Path, demotion: Demotion) -> Visibility:
         EngineError: it lies below a folder that is closed to the child, and nothing can be mounted.
 
     """
-    if demotion.uid is None or _open_to_others(program):
+    if demotion.uid is None or _closed_above(program) is None:
         return Visibility(program=str(program))
-    if not LINUX or not _may_mount():
+    closed = _closed_above(program, within=root)
+    if closed is not None or not LINUX or not _may_mount():
         raise EngineError(
             f"{program.name} cannot be run as an unprivileged user.",
-            why=f"{program} lies below a folder that is closed to others, and this process may not mount.",
+            why=f"{closed or _closed_above(program)} is closed to others, "
+            f"and {'is part of the installation' if closed else 'this process may not mount'}.",
             fix="Install Hive in an environment that others may read (for example below /opt), "
             "or run it as an ordinary user.",
         )
@@ -103,9 +105,14 @@ def visibility(program: Path, root: Path, demotion: Demotion) -> Visibility:
     return Visibility(program=str(inside), shown=str(root))
 
 
-def _open_to_others(path: Path) -> bool:
-    parents = path.resolve().parents
-    return all(parent.stat().st_mode & stat.S_IXOTH for parent in parents)
+def _closed_above(path: Path, *, within: Path | None = None) -> Path | None:
+    """Return the first folder on the way to `path` (from `within`) that others may not enter."""
+    for parent in path.resolve().parents:
+        if not parent.stat().st_mode & stat.S_IXOTH:
+            return parent
+        if parent == within:
+            return None
+    return None
 
 
 def _may_mount() -> bool:

@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from hive.core.errors import ConfigError, EngineError
-from hive.engines.embedded.demotion import LINUX
+from hive.engines.embedded.private_files import private_folder, write_private
 
 END_WITHIN_S: Final = 5.0
 
@@ -42,9 +42,7 @@ def start_time(pid: int) -> str:
 def record(file: Path, *, pid: int, program: str) -> None:
     """Write down a child that was just started; whole or not at all."""
     entry = ChildRecord(pid=pid, started=start_time(pid), program=program)
-    fresh = file.with_suffix(".fresh")
-    fresh.write_bytes(msgspec.json.encode(entry))
-    fresh.replace(file)
+    write_private(file, msgspec.json.encode(entry))
 
 
 def forget(file: Path) -> None:
@@ -97,7 +95,7 @@ def only_one(directory: Path, engine: str) -> Iterator[None]:
         ConfigError: another live process holds it.
 
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(directory)
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -114,8 +112,3 @@ def only_one(directory: Path, engine: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def can_recognise() -> bool:
-    """Tell whether this system shows when a process started."""
-    return LINUX

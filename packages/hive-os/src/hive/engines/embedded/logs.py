@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hive.engines.embedded.private_files import private_folder, write_private
+
 SIZE_MAX_BYTES: Final = 4 << 20
 TAIL_MAX_BYTES: Final = 1200
 
@@ -18,7 +20,7 @@ class EngineLog:
 
     def open(self) -> int:
         """Return a descriptor that a child may append to."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.path.parent)
         self.bound()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(self.path, flags, 0o600)
@@ -50,6 +52,5 @@ class EngineLog:
             return
         kept = self.path.with_suffix(self.path.suffix + ".1")
         start = self.size_bytes() - self.size_max_bytes
-        kept.write_bytes(self.read(start))
-        kept.chmod(0o600)
+        write_private(kept, self.read(start))
         os.truncate(self.path, 0)

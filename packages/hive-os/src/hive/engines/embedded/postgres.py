@@ -34,6 +34,7 @@ from hive.engines.embedded.demotion import (
 )
 from hive.engines.embedded.leftovers import only_one
 from hive.engines.embedded.logs import EngineLog
+from hive.engines.embedded.private_files import write_private
 
 OWNER_ROLE: Final = "hive_owner"
 APP_ROLE: Final = "hive_app"
@@ -327,13 +328,7 @@ def _check_status(kit: PostgresKit, program: str, status: int) -> None:
 
 
 def _write_passwords(place: PostgresPlace, passwords: Passwords) -> None:
-    fresh = place.passwords.with_suffix(".fresh")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(passwords))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(place.passwords)
+    write_private(place.passwords, msgspec.json.encode(passwords))
 
 
 def _read_passwords(place: PostgresPlace) -> Passwords:

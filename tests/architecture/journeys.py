@@ -1,0 +1,144 @@
+"""Follow a deployment, a message and an agent's own call through a real node, function by function.
+
+A profiler notes each call of a function of `hive` in every thread of this process; what runs inside the
+sandbox is another process and is not seen.
+"""
+
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import anyio
+import httpx
+
+from hive.core.settings import load_settings
+from hive.node import run_node
+from hive.web.ports import Console, DeployOrder
+
+ROOT = Path(__file__).parents[2]
+HIVE = ROOT / "packages" / "hive-os" / "src" / "hive"
+TURN_MAX_S = 60
+AGENT = '''
+import json, os, urllib.request
+
+def mapped(text):
+    """Ask the model, then answer."""
+    asked = {"model": "scripted", "messages": [{"role": "user", "content": text}]}
+    request = urllib.request.Request(
+        os.environ["OPENAI_BASE_URL"] + "/chat/completions",
+        data=json.dumps(asked).encode(),
+        headers={
+            "authorization": "Bearer " + os.environ["OPENAI_API_KEY"],
+            "content-type": "application/json",
+        },
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=20) as answer:
+        return json.load(answer)["choices"][0]["message"]["content"]
+'''
+
+
+class Step(NamedTuple):
+    """One step of a journey: a file below `hive/` and a function in it."""
+
+    file: str
+    function: str
+
+
+class Recording(NamedTuple):
+    """What was visited, in order, while an agent was deployed and while it answered a message."""
+
+    deploying: tuple[Step, ...]
+    message: tuple[Step, ...]
+
+
+def steps_of(heading: str) -> list[Step]:
+    """Read the numbered list below a heading of ARCHITECTURE.md."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\d+\. `([\w/]+\.py)` `([\w.]+)`", section, re.MULTILINE)
+    return [Step(*pair) for pair in found]
+
+
+def first_missing(steps: Sequence[Step], visited: Sequence[Step]) -> Step | None:
+    """Return the first step that was not visited after the one before it."""
+    at = 0
+    for step in steps:
+        try:
+            at = visited.index(step, at) + 1
+        except ValueError:
+            return step
+    return None
+
+
+def record() -> Recording:
+    """Run a node, deploy an agent, send it a message over HTTP."""
+    visited: list[Step] = []
+    taken: list[tuple[Step, ...]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as source,
+        _profiled(visited),
+    ):
+        Path(source, "mapped.py").write_text(AGENT)
+        settings = load_settings({}, state_dir=folder, port=0, disk_floor_bytes=0)
+
+        async def on_ready(console: Console) -> None:
+            with anyio.fail_after(TURN_MAX_S):
+                visited.clear()
+                order = DeployOrder(source="mapped.py:mapped", folder=source, safe=True)
+                async for _ in console.deploy(order):
+                    pass
+                taken.append(tuple(visited))
+                visited.clear()
+                token = Path(folder, "operator.token").read_text().strip()
+                await _send(console.facts().doors["a2a"], token)
+                taken.append(tuple(visited))
+            await console.shutdown()
+
+        run = partial(run_node, settings, on_ready=on_ready)
+        anyio.run(run, backend_options={"use_uvloop": True})
+    return Recording(*taken)
+
+
+async def _send(address: str, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}", "a2a-version": "1.0"}
+    message = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "hello"}]}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
+    async with httpx.AsyncClient(headers=headers, timeout=TURN_MAX_S, trust_env=False) as client:
+        answer = await client.post(f"{address}/a2a/mapped", json=call)
+    state = answer.json()["result"]["task"]["status"]["state"]
+    assert state == "TASK_STATE_COMPLETED", answer.text
+
+
+@contextmanager
+def _profiled(visited: list[Step]) -> Iterator[None]:
+    known: dict[str, str | None] = {}
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event != "call":
+            return
+        name = frame.f_code.co_filename
+        if name not in known:
+            path = Path(name)
+            inside = path.is_relative_to(HIVE)
+            known[name] = path.relative_to(HIVE).as_posix() if inside else None
+        file = known[name]
+        if file is not None:
+            visited.append(Step(file, frame.f_code.co_qualname))
+
+    before: Callable[..., object] | None = sys.getprofile()
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(before)  # type: ignore[arg-type]
