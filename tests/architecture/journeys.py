@@ -1,10 +1,12 @@
 """Follow a deployment, a message and an agent's own call through a real node, function by function.
 
-A profiler notes each call of a function of `hive` in every thread of this process; what runs inside the
-sandbox is another process and is not seen.
+A profiler notes each call of a function of `hive` in every thread of a process that runs nothing else; what
+runs inside the sandbox is another process and is not seen.
 """
 
+import json
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -79,7 +81,21 @@ def first_missing(steps: Sequence[Step], visited: Sequence[Step]) -> Step | None
 
 
 def record() -> Recording:
-    """Run a node, deploy an agent, send it a message over HTTP."""
+    """Run a node in a process of its own, deploy an agent, send it a message over HTTP."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.architecture.journeys"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=2 * TURN_MAX_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    halves = json.loads(done.stdout)
+    return Recording(*(tuple(Step(*step) for step in half) for half in halves))
+
+
+def record_here() -> Recording:
+    """Record in this process."""
     visited: list[Step] = []
     taken: list[tuple[Step, ...]] = []
     with (
@@ -142,3 +158,7 @@ def _profiled(visited: list[Step]) -> Iterator[None]:
     finally:
         sys.setprofile(before)
         threading.setprofile(before)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    json.dump(record_here(), sys.stdout)

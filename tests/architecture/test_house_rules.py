@@ -25,7 +25,9 @@ def nodes(path: Path) -> Iterator[ast.AST]:
 
 
 def test_no_module_is_longer_than_a_reader_can_hold():
-    long = [p.relative_to(ROOT) for p in sources() if len(p.read_text().splitlines()) > MODULE_MAX_LINES]
+    long = [
+        p.relative_to(ROOT) for p in sources() if len(p.read_text().splitlines()) > MODULE_MAX_LINES
+    ]
     assert not long
 
 
@@ -93,7 +95,7 @@ def test_help_imports_no_engine_and_no_server():
         " 'httpx', 'anyio', 'rich', 'cryptography'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.strip().endswith("HEAVY []")

@@ -129,7 +129,7 @@ async def test_every_change_of_a_task_is_told_with_the_clients_own_secrets(http,
     receiver = Receiver()
     secret = {"scheme": "Bearer", "credentials": "client-secret"}
     async with serve_app(receiver) as target, open_door(database) as door:
-        body = sending(target + "/hook?x=1", token="t-1", authentication=secret)  # noqa: S106
+        body = sending(target + "/hook?x=1", token="t-1", authentication=secret)
         await http.post(door.agent("streamer"), json=body, headers=HEADERS)
         with anyio.fail_after(10):
             while not any("TASK_STATE_COMPLETED" in json.dumps(told) for _, told in receiver.told):

@@ -18,7 +18,6 @@ from hive.ledger.rows import tail
 from hive.testing.engines import DatabaseServer
 from hive.testing.ledger import line, open_as_owner, open_ledger, submitted
 
-# ruff: noqa: S608
 pytestmark = pytest.mark.anyio
 SIGNER = NoteSigner("node-1", b"s" * 32)
 

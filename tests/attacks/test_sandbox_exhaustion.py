@@ -70,7 +70,7 @@ async def test_an_agent_that_is_killed_for_memory_is_told_so(tmp_path):
                     pass
 
 
-@pytest.mark.parametrize("place", ["/tmp", "/home/agent", "/dev/shm"])  # noqa: S108
+@pytest.mark.parametrize("place", ["/tmp", "/home/agent", "/dev/shm"])
 async def test_a_disk_fill_stops_at_its_limit(place, tmp_path):
     assert "PASSED" in (await inside(tmp_path, DISK, "20", place, bound=limits())).text
     held = await inside(tmp_path, DISK, "20", place, bound=limits(disk_bytes=8 * MIB))

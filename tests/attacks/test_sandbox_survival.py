@@ -61,7 +61,7 @@ def alive(pids):
 
 async def test_nothing_outlives_a_killed_node(tmp_path):
     command = [sys.executable, "-c", NODE, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as node:  # noqa: ASYNC220, S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as node:
         assert node.stdout is not None
         pids = json.loads(node.stdout.readline())
         assert len(pids) >= 7  # launcher, keeper, first process, agent, and its three children

@@ -70,7 +70,7 @@ def runnable():
         return False
     command = [SYSTEM_PYTHON, "-c", "import sys; print(*sys.version_info[:2])"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
     except OSError:
         return False
     return found.stdout.split() == [str(part) for part in sys.version_info[:2]]
@@ -80,7 +80,7 @@ def runnable():
 def test_the_walls_stand_without_root(folder):
     secret = folder / "secret"
     secret.write_text("treasure")
-    node = subprocess.run(  # noqa: S603
+    node = subprocess.run(
         [SYSTEM_PYTHON, "-c", NODE, str(folder), str(secret)],
         capture_output=True, text=True, timeout=100, check=False,
         user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",

@@ -26,7 +26,7 @@ SHAPE = (
 
 
 def hive(state, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  our own command
+    return subprocess.run(
         [sys.executable, "-m", "hive", "--state", str(state), *arguments],
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ class Hive:
         return [sys.executable, "-m", "hive", "--state", str(self.state), *arguments]
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(  # noqa: S603  our own command
+        done = subprocess.run(
             self.arguments(*arguments),
             capture_output=True,
             text=True,
@@ -69,7 +69,7 @@ def node(hive) -> Iterator[tuple[Hive, str]]:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  loopback
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -163,7 +163,7 @@ def test_run_without_a_node_starts_one_and_ends_without_a_terminal(hive, tmp_pat
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_node_with_one_line_and_nothing_of_it_stays(hive, number):
     arguments = hive.arguments("up", "--port", str(free_port()))
-    with subprocess.Popen(  # noqa: S603  our own command
+    with subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -205,7 +205,7 @@ def test_a_backup_is_restored_elsewhere_and_verifies(node, tmp_path):
 def test_doctor_examines_without_a_node(hive):
     findings = [
         json.loads(line)
-        for line in subprocess.run(  # noqa: S603  our own command
+        for line in subprocess.run(
             hive.arguments("doctor", "--json"),
             capture_output=True,
             text=True,

@@ -4,10 +4,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.counter import counting_server
 
 from hive.core.task import TaskState
 from hive.testing.node_process import NodeProcess, node_process
+from tests.end_to_end.counter import counting_server
 
 AGENTS = Path(__file__).parent / "agents" / "counting.py"
 
@@ -79,7 +79,7 @@ def test_killing_the_sandbox_runs_the_turn_again(node):
     task = node.send(agent, "1.5", wait=False)
     wait_for_state(node, agent, task.id, TaskState.WORKING)
     for pid in sandbox_pids(agent):
-        subprocess.run(["kill", "-9", str(pid)], check=False)  # noqa: S603, S607
+        subprocess.run(["kill", "-9", str(pid)], check=False)
     assert node.wait_settled(agent, task.id).answer == "done"
 
 

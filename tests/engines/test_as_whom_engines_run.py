@@ -37,7 +37,11 @@ def internet_sockets(pid):
 
 
 def test_an_ordinary_user_stays_what_it_is():
-    assert demotion_here(uid=1000) == Demotion()
+    assert demotion_here(uid=1000, named=True) == Demotion()
+
+
+def test_a_user_without_a_name_borrows_one_in_a_namespace():
+    assert demotion_here(uid=1000, named=False) == Demotion(namespace=True)
 
 
 def test_root_becomes_nobody_where_nobody_is_mapped():
@@ -150,7 +154,7 @@ async def test_a_binary_that_others_may_not_enter_is_a_clear_error(tmp_path):
 def test_root_of_a_user_namespace_runs_both_engines_without_capabilities(tmp_path):
     if subprocess.run(["/usr/bin/unshare", "-Ur", "true"], check=False).returncode != 0:
         pytest.skip("this kernel gives no user namespace")
-    node = subprocess.Popen(  # noqa: S603 - our own script
+    node = subprocess.Popen(
         ["/usr/bin/unshare", "-Ur", sys.executable, str(NODE), str(tmp_path)],
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": "packages/hive-os/src:.", "PATH": "/usr/bin:/bin"},

@@ -27,7 +27,7 @@ def start_node():
 
     def start(state, *, before=()):
         path = os.pathsep.join(["packages/hive-os/src", "."])
-        process = subprocess.Popen(  # noqa: S603 - our own script
+        process = subprocess.Popen(
             [*before, sys.executable, str(NODE), str(state)],
             stdout=subprocess.PIPE,
             env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin"},

@@ -20,7 +20,6 @@ from hive.ledger.verify_export import ed25519_verify
 from hive.testing.ledger import line, open_ledger, submitted
 from hive_a2a.crypto import sign_note, signing_pair
 
-# ruff: noqa: ASYNC240
 pytestmark = pytest.mark.anyio
 SIGNER = NoteSigner("node-1", b"s" * 32)
 

@@ -26,7 +26,6 @@ from hive.ledger.journal import Journal
 from hive.ledger.tasks import FORGOTTEN_KEY, TaskStore
 from hive.testing.ledger import ALICE, contents_in, line, open_ledger, said, submitted
 
-# ruff: noqa: S608
 pytestmark = pytest.mark.anyio
 
 

@@ -67,7 +67,7 @@ def python_with(environments) -> Callable[..., str]:
 
 def _uv(*arguments: str) -> None:
     try:
-        subprocess.run(  # noqa: S603, uv itself
+        subprocess.run(
             [find_uv_bin(), *arguments], check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S
         )
     except (subprocess.SubprocessError, OSError) as error:

@@ -35,7 +35,7 @@ async def collector(bodies: list[bytes]) -> AsyncIterator[str]:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, answer)
-        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"  # noqa: S610
+        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.cancel_scope.cancel()
 
 

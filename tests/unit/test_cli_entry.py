@@ -24,9 +24,7 @@ def test_help_imports_no_engine_and_no_event_loop(argument):
         f"run_command([{argument!r}]); "
         f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules))"
     )
-    done = subprocess.run(  # noqa: S603  our own code
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout
     assert done.stderr == ""
 
@@ -99,7 +97,7 @@ def test_the_written_example_is_a_spec_that_hive_reads_and_an_agent_that_answers
     found = find_source("./counter", cwd=tmp_path, home=Path.home())
     assert found.spec.name == "counter"
     namespace: dict[str, object] = {}
-    exec((tmp_path / "counter" / "agent.py").read_text(), namespace)  # noqa: S102  our own text
+    exec((tmp_path / "counter" / "agent.py").read_text(), namespace)
     assert "3 words" in namespace["agent"]("one two three")
 
 
@@ -142,7 +140,7 @@ def test_no_color_is_honoured_even_on_a_terminal(tmp_path):
     def output(**extra: str) -> bytes:
         leader, follower = pty.openpty()
         environment = {"LANG": "C.UTF-8", **extra}
-        with subprocess.Popen(  # noqa: S603  our own command
+        with subprocess.Popen(
             [sys.executable, "-m", "hive", "ps", "--state", str(tmp_path)],
             stdout=follower,
             stderr=follower,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import anyio
 import pytest
-from tests.unit.test_kernel_replay import CALL
 
 from hive.core.ids import AgentId, ContextId, MessageId, OwnerId, TaskId
 from hive.core.task import Message, Role
 from hive.kernel.jobs import SAME_OWNER_STREAK_MAX, TurnJob, TurnQueue
+from tests.unit.test_kernel_replay import CALL
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ def _said(text, *, partial):
 
 
 class Echo(BaseLlm):
-    async def generate_content_async(self, llm_request, stream=False):  # noqa: FBT002, the framework's own signature
+    async def generate_content_async(self, llm_request, stream=False):
         heard = [c.parts[0].text for c in llm_request.contents if c.role == "user"]
         answer = f"echo: {heard[-1]} | heard {len(heard)}"
         if stream:

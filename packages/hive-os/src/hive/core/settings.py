@@ -190,6 +190,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
 OF_OTHERS: Final = {
     "index_url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
     "ssl_cert_file": ("SSL_CERT_FILE",),
+    "otlp_endpoint": ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
 }
 """Variables of other programs that stand in for a setting which is not given."""
 

@@ -190,8 +190,8 @@ class Dispatcher:
         if turn is None or turn.rerun is None or turn.parked:
             return None
         match turn.rerun.match(call):
-            case Parked(reason=reason):
-                turn.parked = reason
+            case Parked(call=parked_call, reason=reason):
+                turn.parked, turn.parked_call = reason, parked_call
                 return Refused(check="parked", reason=reason)
             case found:
                 return found
@@ -343,6 +343,12 @@ class Dispatcher:
         task = await self._desk.get(principal, task_id)
         if task.agent != agent:
             raise NotFoundError(f"There is no task {task_id!r} with this agent.")
+        if task.state is TaskState.AUTH_REQUIRED:
+            raise StateError(
+                "The task is parked, so it takes no message.",
+                why="An effect may have happened already; only its operator lets it go on.",
+                fix="An operator decides with `hive parked`.",
+            )
         if not task.state.interrupted:
             raise StateError(
                 f"The task is {task.state.value}, so it takes no message now.",

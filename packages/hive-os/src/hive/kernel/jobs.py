@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from hive.core.call import Call
-from hive.core.ids import AgentId, ContextId, OwnerId, TaskId
+from hive.core.ids import AgentId, CallId, ContextId, OwnerId, TaskId
 from hive.core.task import Artifact, Message
 from hive.kernel.replay import Rerun
 
@@ -55,6 +55,7 @@ class TurnEnd:
     artifacts: tuple[Artifact, ...] = ()
     message: Message | None = None
     reason: str = ""
+    parked_call: CallId | None = None
 
 
 class TurnQueue:

@@ -23,7 +23,7 @@ from hive.core.task import (
 from hive.kernel.claims import ClaimBook
 from hive.kernel.feed import TaskFeed
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
-from hive.kernel.record import result
+from hive.kernel.record import hold, result
 from hive.ledger.entry import Draft
 from hive.ledger.writer import LedgerWriter
 
@@ -79,6 +79,16 @@ class OutcomeDesk:
             cost={"model_calls": self.claims.spent(f"task:{job.task} models.calls")},
             moves=(*artifacts, status),
         )
+        if end.parked_call is not None:
+            held = hold(
+                job.call,
+                end.parked_call,
+                end.reason,
+                clock=self.clock,
+                agent=job.agent,
+                task=job.task,
+            )
+            await append_patiently(self.writer, held, timeout_s=WRITE_TIMEOUT_S)
         if not await append_patiently(self.writer, draft, timeout_s=WRITE_TIMEOUT_S):
             return False
         self._publish(job, artifacts, status)

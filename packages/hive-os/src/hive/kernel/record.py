@@ -7,12 +7,13 @@ import msgspec
 
 from hive.core.call import Admitted, Call, Outcome, Refused
 from hive.core.clock import Clock
-from hive.core.ids import OwnerId, TaskId
+from hive.core.ids import CallId, OwnerId, TaskId
 from hive.core.json import Json
 from hive.core.task import TaskMove
 from hive.ledger.entry import Draft, EntryKind
 
 FRAMES_KEPT_MAX_BYTES: Final = 16 << 20
+NOTE_MAX_CHARS: Final = 2000
 _FRAMES: Final = msgspec.msgpack.Encoder()
 _UNFRAMES: Final = msgspec.msgpack.Decoder(list[bytes])
 
@@ -69,7 +70,7 @@ def result(
         "outcome": outcome.value,
         "duration_ms": round((now - call.at).total_seconds() * 1000, 3),
         "cost": dict(cost or {}),
-        "note": note[:2000],
+        "note": note[:NOTE_MAX_CHARS],
     }
     return Draft(
         kind=EntryKind.RESULT,
@@ -83,6 +84,23 @@ def result(
         trace=call.trace,
         content=None if frames is None else _FRAMES.encode(list(frames)),
         moves=moves,
+    )
+
+
+def hold(
+    job_call: Call, held: CallId, reason: str, *, clock: Clock, agent: str, task: TaskId
+) -> Draft:
+    """Return the line that says which effect waits for a person's decision."""
+    return Draft(
+        kind=EntryKind.HOLD,
+        name="effect.parked",
+        body={"call": held, "turn_of": job_call.id, "reason": reason[:NOTE_MAX_CHARS]},
+        at=clock.now(),
+        owner=job_call.principal.owner,
+        call=held,
+        task=task,
+        agent=agent,
+        trace=job_call.trace,
     )
 
 

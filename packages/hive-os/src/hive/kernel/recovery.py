@@ -5,6 +5,7 @@ inner call of it with the result it got; from these a job is made that runs the 
 call id.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -23,19 +24,21 @@ from hive.core.call import (
 from hive.core.clock import Clock
 from hive.core.errors import NotFoundError
 from hive.core.ids import AgentId, CallId, SpanId, TaskId, TraceId
-from hive.core.task import Role, Task
+from hive.core.task import Role, StatusChanged, Task, TaskState
+from hive.engines.ports import Database
 from hive.kernel.claims import ClaimBook
 from hive.kernel.jobs import TurnJob
 from hive.kernel.record import event, frames_of
 from hive.kernel.replay import RecordedCall, Rerun
-from hive.ledger.entry import Entry
+from hive.ledger.entry import Draft, Entry, EntryKind
 from hive.ledger.journal import Journal, Step
+from hive.ledger.rows import entries_of_task
 from hive.ledger.tasks import TaskStore
 from hive.ledger.writer import LedgerWriter
 
 RECOVERIES_MAX: Final = 5
 RECOVERED: Final = "turn.recovered"
-REPEAT_ALLOWED: Final = "effect.repeat_allowed"
+REPEAT_ALLOWED: Final = "effect.repeat"
 
 
 class ClaimLine(msgspec.Struct, frozen=True):
@@ -60,7 +63,6 @@ class Body(msgspec.Struct, frozen=True):
     outcome: str = ""
     deadline: str = ""
     claims: list[ClaimLine] = []
-    call: str = ""
 
 
 class Recovery:
@@ -74,7 +76,9 @@ class Recovery:
         writer: LedgerWriter,
         claims: ClaimBook,
         clock: Clock,
+        database: Database,
     ) -> None:
+        self._database = database
         self._store = store
         self._journal = journal
         self._writer = writer
@@ -113,7 +117,7 @@ class Recovery:
         events = await self._journal.events(task.id)
         attempt = 1 + sum(1 for entry in events if entry.name == RECOVERED)
         allowed = frozenset(
-            CallId(_body(entry).call) for entry in events if entry.name == REPEAT_ALLOWED
+            step.call for step in inner for one in step.decisions if one.name == REPEAT_ALLOWED
         )
         return TurnJob(
             call=_call_of(own.intent),
@@ -125,6 +129,49 @@ class Recovery:
             rerun=Rerun.of([_recorded(step) for step in inner if _admitted(step)], allowed=allowed),
             attempt=attempt,
         )
+
+    async def parked(self) -> list[tuple[Task, Entry]]:
+        """Return the tasks that wait for a person, each with the line that holds it."""
+        found = []
+        for task in await self._store.open_tasks():
+            if task.state is TaskState.AUTH_REQUIRED:
+                holds = [
+                    entry
+                    for entry in await entries_of_task(self._database, task.id)
+                    if entry.kind is EntryKind.HOLD
+                ]
+                if holds:
+                    found.append((task, holds[-1]))
+        return found
+
+    async def decide(self, task: TaskId, *, repeat: bool, by: str) -> Task:
+        """Write a person's decision about a parked task, and the move that follows from it.
+
+        Raises:
+            NotFoundError: no such task is parked.
+
+        """
+        waiting = [pair for pair in await self.parked() if pair[0].id == task]
+        if not waiting:
+            raise NotFoundError(f"No task {task!r} is parked.", fix="See `hive parked`.")
+        held, line = waiting[0]
+        state = TaskState.SUBMITTED if repeat else TaskState.FAILED
+        move = StatusChanged(
+            task_id=held.id, context_id=held.context_id, state=state, at=self._clock.now()
+        )
+        decision = Draft(
+            kind=EntryKind.DECISION,
+            name=REPEAT_ALLOWED if repeat else "effect.abandoned",
+            body={"call": line.call, "by": by},
+            at=self._clock.now(),
+            owner=held.owner,
+            call=line.call,
+            task=held.id,
+            agent=held.agent,
+            moves=(move,),
+        )
+        await self._writer.append(decision)
+        return replace(held, state=state, status_message=None)
 
     async def note(self, job: TurnJob) -> None:
         """Write that a turn runs again, so that a turn that kills its node does so only so often."""

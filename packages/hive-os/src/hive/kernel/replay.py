@@ -55,7 +55,7 @@ class Rerun:
         rerun = cls(allowed=allowed)
         for one in recorded:
             rerun._waiting.setdefault(one.key, deque()).append(one)
-            if one.effect is EffectClass.ONCE:
+            if one.effect is EffectClass.ONCE and one.id not in allowed:
                 rerun._once_ahead[one.id] = one.target
         return rerun
 

@@ -21,7 +21,7 @@ from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId, TaskId
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
-from hive.core.task import Message
+from hive.core.task import Message, Task
 from hive.execution.ports import Prepared, SandboxDriver
 from hive.kernel.feed import TaskFeed
 from hive.kernel.hosting import HostedAgent, HostParts
@@ -262,11 +262,14 @@ class Supervisor:
                 again.canceled = job.canceled
                 return again
 
-    async def wake_task(self, task: TaskId) -> None:
-        """Run the turn of an open task that no queue holds (a person decided that it goes on)."""
-        held = await self._recovery.task(task)
-        self._feed.open(held)
-        self.enqueue(await self._recovery.job(held))
+    async def decide(self, principal: Principal, task: TaskId, *, repeat: bool) -> Task:
+        """Let a parked task go on, repeating its open effect, or end it. Raises NotFoundError."""
+        held = await self._recovery.decide(task, repeat=repeat, by=str(principal))
+        if repeat and await self.find(held.agent) is not None:
+            job = await self._recovery.job(held)
+            self._feed.open(held)
+            self.enqueue(job)
+        return held
 
     async def _return_quietly(self, deployment: Deployment) -> None:
         try:

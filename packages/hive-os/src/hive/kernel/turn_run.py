@@ -78,7 +78,12 @@ class TurnRun:
 
     def _judge(self, end: TurnEnd) -> TurnEnd:
         if self._turn.parked:
-            return replace(end, ending=Ending.PARKED, reason=self._turn.parked)
+            return replace(
+                end,
+                ending=Ending.PARKED,
+                reason=self._turn.parked,
+                parked_call=self._turn.parked_call,
+            )
         if self._job.canceled.is_set() and end.ending is not Ending.DONE:
             return replace(end, ending=Ending.CANCELED, reason="canceled")
         return end

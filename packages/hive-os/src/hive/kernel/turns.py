@@ -24,8 +24,8 @@ class RunningTurn:
     """One turn while it runs: what its inner calls inherit.
 
     `ancestors` are the agents whose turns wait for this one, nearest last. `rerun` serves recorded
-    results after a crash. `parked` is set when a *once* effect must not be repeated; from then on
-    every inner call is refused.
+    results after a crash. `parked` is set when a *once* effect (`parked_call`) must not be
+    repeated; from then on every inner call is refused.
     """
 
     id: TurnId
@@ -40,6 +40,7 @@ class RunningTurn:
     ancestors: tuple[AgentId, ...] = ()
     rerun: Rerun | None = None
     parked: str = ""
+    parked_call: CallId | None = None
 
     @property
     def principal(self) -> Principal:

@@ -40,7 +40,8 @@ from hive.node.late import LateGate
 from hive.node.placement import BuildDoors, TierPlacement
 from hive.node.routes import PublicRoutes, SandboxRoutes
 from hive.node.state import StateFolder
-from hive.observability.drivers import SPAN_STORES
+from hive.observability.drivers import COLLECTORS, SPAN_STORES
+from hive.observability.export import ForwardedSpans
 from hive.observability.ports import SpanStore
 from hive.observability.spans import SpanFeed, Tracer
 from hive.protocols.egress import EgressDoor
@@ -255,7 +256,11 @@ def _process_tier(
 def span_store(settings: Settings, database: Database) -> SpanStore:
     """Return the span store of the settings."""
     make = cast("Callable[[Database], SpanStore]", SPAN_STORES.load(settings.spans_url))
-    return make(database)
+    store = make(database)
+    if not settings.otlp_endpoint:
+        return store
+    collector = cast("Callable[[str], SpanStore]", COLLECTORS.load(settings.otlp_endpoint))
+    return ForwardedSpans(store, collector(settings.otlp_endpoint))
 
 
 def witness_of(

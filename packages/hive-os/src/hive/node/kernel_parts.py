@@ -70,7 +70,12 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
     journal = Journal(ground.database, ground.contents)
     registry = AgentRegistry(ground.database)
     recovery = Recovery(
-        store=store, journal=journal, writer=ground.writer, claims=claims, clock=clock
+        store=store,
+        journal=journal,
+        writer=ground.writer,
+        claims=claims,
+        clock=clock,
+        database=ground.database,
     )
     desk = TaskDesk(store, feed)
     supervisor = Supervisor(

@@ -145,6 +145,8 @@ async def _open_doors(
     await _open_models(node, stack)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
+    if settings.grpc_port:
+        face.doors["grpc"] = True
     _open_operator(node, console, stack)
     face.doors["operator"] = True
     node.tasks.start_soon(tokens.watch)
@@ -208,8 +210,12 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
         randomness=node.randomness,
         push_key=derive_key(node.state.master_key, info=b"hive push configurations"),
         public_url=node.settings.public_url or address,
+        grpc_address=grpc_address_of(node.settings),
     )
     await stack.enter_async_context(door.running())
+    if node.settings.grpc_port:
+        serve_grpc = import_module("hive.protocols.a2a.grpc_port").serve_grpc
+        await stack.enter_async_context(serve_grpc(door, node.settings))
     node.public.a2a = door
     node.inside.a2a = door
 
@@ -261,6 +267,14 @@ def address_of(settings: Settings, port: int) -> str:
     scheme = "https" if settings.tls_cert else "http"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return settings.public_url or f"{scheme}://{host}:{port}"
+
+
+def grpc_address_of(settings: Settings) -> str:
+    """Return what a card says of the gRPC port: nothing while it is closed."""
+    if not settings.grpc_port:
+        return ""
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{settings.host}:{settings.grpc_port}"
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

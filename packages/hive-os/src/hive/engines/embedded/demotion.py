@@ -2,7 +2,8 @@
 
 PostgreSQL refuses to run as root, and a server that parses bytes of strangers should not. Three cases:
 
-- the node is an ordinary user: the child is that user;
+- the node is an ordinary user: the child is that user (one without a name, as containers like to have,
+  goes the third way, for `initdb` insists on a name);
 - the node is root: the child becomes uid 65534 before it executes anything;
 - the node is root of a user namespace that does not map 65534: the child enters a namespace of its own in
   which its present uid is called 65534, so that it has no capability left.
@@ -15,6 +16,7 @@ namespace of its own.
 
 import ctypes
 import os
+import pwd
 import signal
 import stat
 import sys
@@ -49,11 +51,14 @@ class Demotion:
     namespace: bool = False
 
 
-def demotion_here(*, uid: int | None = None, uid_map: str | None = None) -> Demotion:
+def demotion_here(
+    *, uid: int | None = None, uid_map: str | None = None, named: bool | None = None
+) -> Demotion:
     """Decide it for this process (the arguments are for tests)."""
     uid = os.geteuid() if uid is None else uid
     if uid != 0:
-        return Demotion()
+        named = _has_name(uid) if named is None else named
+        return Demotion(namespace=LINUX and not named)
     if not LINUX:
         return Demotion(uid=UNPRIVILEGED_UID)
     table = Path("/proc/self/uid_map").read_text() if uid_map is None else uid_map
@@ -62,6 +67,14 @@ def demotion_here(*, uid: int | None = None, uid_map: str | None = None) -> Demo
         if inside <= UNPRIVILEGED_UID < inside + count:
             return Demotion(uid=UNPRIVILEGED_UID)
     return Demotion(namespace=True)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def give(path: Path, demotion: Demotion) -> None:

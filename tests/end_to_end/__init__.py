@@ -1,0 +1,1 @@
+"""Whole journeys, with the real command and the real engines."""
