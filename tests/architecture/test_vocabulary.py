@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ def words() -> list[Word]:
     return found
 
 
+@cache
 def names_in_code() -> tuple[set[str], set[str]]:
     classes, others = set(), set()
     for path in SOURCES:
@@ -71,7 +73,9 @@ def test_no_word_is_both_right_and_wrong():
 
 
 def test_american_spelling():
-    british = re.compile(r"\b(\w*cancelled|behaviour|colour|authoris\w+|licence\w*)\b", re.IGNORECASE)
+    british = re.compile(
+        r"\b(\w*cancelled|behaviour|colour|authoris\w+|licence\w*)\b", re.IGNORECASE
+    )
     bad = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in SOURCES

@@ -66,7 +66,6 @@ def turned_away(door, answer, before=0):
         None,
         "",
         "Bearer",
-        "Bearer ",
         "Bearer wrong",
         "Bearer hive-client..",
         "Bearer hive-client.0000000000000000.AAAA",

@@ -6,14 +6,10 @@ import pytest
 
 from hive.core.settings import Settings
 from hive.engines import Migration, open_messaging
-from hive.testing.engine_suites import (
-    BusSuite,
-    DatabaseSuite,
-    EventLogSuite,
-    KeyValueSuite,
-    promises,
-)
+from hive.testing.database_suite import DatabaseSuite
 from hive.testing.engines import nats_url_in, open_database
+from hive.testing.messaging_suites import BusSuite, EventLogSuite, KeyValueSuite
+from hive.testing.promises import promises
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hive.core.task import TaskState
-from hive.testing.node_process import NodeProcess, node_process
+from hive.testing.node_process import NodeProcess, WrongAnswerError, node_process
 from tests.end_to_end.counter import counting_server
 
 AGENTS = Path(__file__).parent / "agents" / "counting.py"
@@ -64,6 +64,35 @@ def test_an_open_once_effect_is_parked_and_never_repeated_by_itself(node):
         assert "Parked" in held.said
         crash(node)
         assert node.task(agent, task.id).state is TaskState.AUTH_REQUIRED
+        assert counter.counts["/slow"] == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "count"), [("repeat", "completed", 2), ("end", "failed", 1)]
+)
+def test_a_person_decides_about_a_parked_effect(node, verb, state, count):
+    with counting_server() as counter:
+        agent = deploy(node, "count_then_wait", "--host-allow", counter.address)
+        task = node.send(agent, f"{counter.address}/slow 0", wait=False)
+        counter.wait_for("/slow")
+        crash(node)
+        node.wait_settled(agent, task.id)
+        assert task.id in node.hive("parked")
+        node.hive("parked", verb, task.id)
+        assert node.wait_settled(agent, task.id).state == state
+        assert counter.counts["/slow"] == count
+        assert task.id not in node.hive("parked")
+
+
+def test_a_parked_task_takes_no_message(node):
+    with counting_server() as counter:
+        agent = deploy(node, "count_then_wait", "--host-allow", counter.address)
+        task = node.send(agent, f"{counter.address}/slow 0", wait=False)
+        counter.wait_for("/slow")
+        crash(node)
+        held = node.wait_settled(agent, task.id)
+        with pytest.raises(WrongAnswerError):
+            node.send(agent, "go on", taskId=held.id, contextId=held.context_id)
         assert counter.counts["/slow"] == 1
 
 

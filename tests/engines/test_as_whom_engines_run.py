@@ -62,6 +62,7 @@ async def test_root_s_engines_have_another_uid_no_group_and_no_capability(tmp_pa
             assert set(status["Gid"].split()) == {str(UNPRIVILEGED_UID)}
             assert status["Groups"].strip() == ""
             assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+            assert status["NoNewPrivs"] == "1"
 
 
 async def test_nothing_of_the_state_is_readable_by_others(tmp_path):

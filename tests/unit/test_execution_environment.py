@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
         (">=3.12", False), ("3.1", False), ("==3.11", False), ("~=3.12", False), (">3.11.7", False),
     ],
 )  # fmt: skip
-def test_a_version_fits_its_demand(demand: str, fits: bool) -> None:
+def test_a_version_fits_its_demand(*, demand: str, fits: bool) -> None:
     assert satisfies((3, 11, 7), demand) is fits
 
 
@@ -91,7 +91,7 @@ DISTUTILS = (
 def test_known_harmless_start_up_files_pass(tmp_path: Path) -> None:
     found = environment(
         tmp_path,
-        distutils_dash_precedence_dot_pth=DISTUTILS.replace(" \n", "\n") and DISTUTILS,
+        distutils_dash_precedence_dot_pth=DISTUTILS,
         google_nspkg_dot_pth=NAMESPACE,
         paths_dot_pth="../elsewhere\n# import\n",
         module_dot_py="import os",
@@ -106,7 +106,7 @@ def test_known_harmless_start_up_files_pass(tmp_path: Path) -> None:
         ("x.pth", "\r\nimport\tos"),
         ("x.pth", "# a comment\rimport os"),
         ("x.pth", NAMESPACE + "import evil\n"),
-        ("x.pth", NAMESPACE.replace("'google'", "'google'").replace("importlib.util", "evil")),
+        ("x.pth", NAMESPACE.replace("importlib.util", "evil")),
         ("x.pth", "x" * 70_000),
         ("sitecustomize.py", ""),
         ("usercustomize.py", ""),
@@ -175,7 +175,7 @@ async def test_an_environment_without_its_manifest_does_not_count(tmp_path: Path
     (store.place("abc") / "hive-environment.json").write_text("{")
     assert store.find("abc") is None
     await published(store, "abc")
-    assert store.find("abc") == manifest("abc", 100) or store.find("abc") is not None
+    assert store.find("abc") is not None
 
 
 async def test_what_was_used_longest_ago_goes_first_and_what_is_used_stays(tmp_path: Path) -> None:
@@ -216,14 +216,14 @@ async def test_a_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         pass
     lock = tmp_path / "environments" / ".lock-abc"
     program = f"import fcntl,time;f=open({str(lock)!r});fcntl.flock(f,2);print('held',flush=True);time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as holder:
+    async with await anyio.open_process([sys.executable, "-c", program]) as holder:
         assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
+        assert (await holder.stdout.receive()).startswith(b"held")
         with pytest.raises(BuildError, match="does not end"):
             async with store.locked("abc", timeout_s=0.3):
                 pass
         holder.kill()
-        holder.wait()
+        await holder.wait()
         with anyio.fail_after(5):
             async with store.locked("abc", timeout_s=5):
                 pass

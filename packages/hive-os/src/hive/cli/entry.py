@@ -46,6 +46,7 @@ _SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
         "start": VerbRow("agents:start", "Start a stopped agent."),
         "stop": VerbRow("agents:stop", "Stop an agent, or the node with --node."),
         "agent": VerbRow("agents:agent", "List, show, explain or remove agents."),
+        "parked": VerbRow("parked:parked", "Decide about effects that a crash left open."),
         "token": VerbRow("token:token", "Issue, list and revoke tokens of clients."),
         "backup": VerbRow("safekeeping:backup", "Write everything to one file."),
         "restore": VerbRow("safekeeping:restore", "Read a backup into an empty state folder."),

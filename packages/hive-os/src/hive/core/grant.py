@@ -39,7 +39,7 @@ class PathRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class HostRule:
-    """A host (exact, or `*.example.org` for every name below) and the ports that may be reached."""
+    """A host (exact, `*.example.org` for every name below, `*` for all) and its ports."""
 
     host: str
     ports: tuple[int, ...] = (443,)
@@ -48,6 +48,8 @@ class HostRule:
         """Tell whether this rule lets a connection pass."""
         if port not in self.ports:
             return False
+        if self.host == ANY:
+            return True
         if self.host.startswith("*."):
             return host.endswith(self.host[1:]) and host != self.host[2:]
         return host == self.host

@@ -24,6 +24,7 @@ from hive.execution.environment_builder import BuildLimits, EnvironmentBuilder, 
 from hive.execution.environment_python import find_uv
 from hive.execution.environment_store import BuildFolder, EnvironmentStore, Manifest
 from hive.execution.ports import BuilderDoors, SandboxDriver
+from hive.execution.source_copy import discard
 
 DISK_CHECK_S: Final = 1.0
 
@@ -105,7 +106,8 @@ class Environments:
         on_line(f"Building its environment: {len(plan.packages)} requirements, {plan.interpreter}.")
         async with self._store.building(digest) as folder:
             try:
-                async with self._disk_watched(folder):
+                cache = self._store.cache(plan.owner, plan.allow_build)
+                async with self._disk_watched(folder, cache):
                     await self._builder.build(plan, folder, self._store.place(digest), on_line)
             except TierUnavailableError:
                 raise
@@ -135,15 +137,15 @@ class Environments:
         )
 
     @asynccontextmanager
-    async def _disk_watched(self, folder: BuildFolder) -> AsyncIterator[None]:
+    async def _disk_watched(self, folder: BuildFolder, cache: Path) -> AsyncIterator[None]:
         """End the build when it eats the disk: a small wheel can hold a huge file."""
-        reason = ""
+        reason, begun = "", self._clock.now().timestamp()
 
         async def watch() -> None:
             nonlocal reason
             while not reason:
                 await anyio.sleep(DISK_CHECK_S)
-                reason = await to_thread.run_sync(self._disk_objection, folder)
+                reason = await to_thread.run_sync(self._disk_objection, folder, cache, begun)
             tasks.cancel_scope.cancel()
 
         try:
@@ -151,18 +153,28 @@ class Environments:
                 tasks.start_soon(watch)
                 yield
                 tasks.cancel_scope.cancel()
-        except* (BuildError, SandboxError) as group:
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise _only(group) from None
         if reason:
+            await to_thread.run_sync(discard, cache)
             raise BuildError(
                 "The agent's environment is too large.",
                 why=reason,
                 fix="Remove large requirements, or free some disk.",
             )
 
-    def _disk_objection(self, folder: BuildFolder) -> str:
+    def _disk_objection(self, folder: BuildFolder, cache: Path, begun: float) -> str:
         if self._store.free_bytes() < self._settings.disk_floor_bytes:
             return f"Less than {self._settings.disk_floor_bytes >> 20} MiB of disk are left."
         most = self._limits.environment_max_bytes
         size = startup.folder_bytes(folder.environment)
-        return f"It has more than {most >> 20} MiB." if size > most else ""
+        size += startup.folder_bytes(cache, since=begun)
+        return f"It takes more than {most >> 20} MiB." if size > most else ""
+
+
+def _only(group: ExceptionGroup[Exception]) -> Exception:
+    """Take one error out of the task groups it came through; several stay together."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

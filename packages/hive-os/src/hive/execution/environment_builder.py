@@ -282,6 +282,7 @@ def _uv(plan: EnvironmentPlan) -> tuple[str, ...]:
 
 def _install(plan: EnvironmentPlan, place: Path) -> tuple[str, ...]:
     wheels = () if plan.allow_build else ("--only-binary", ":all:")
+    limits = ("--constraints", f"{WORK_INSIDE}/constraints.txt") if plan.constraints else ()
     return (
         *_uv(plan),
         "pip",
@@ -291,8 +292,7 @@ def _install(plan: EnvironmentPlan, place: Path) -> tuple[str, ...]:
         *wheels,
         "--requirements",
         f"{WORK_INSIDE}/requirements.txt",
-        "--constraints",
-        f"{WORK_INSIDE}/constraints.txt",
+        *limits,
     )
 
 

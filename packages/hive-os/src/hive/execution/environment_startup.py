@@ -118,7 +118,8 @@ def _is_namespace_line(line: bytes) -> bool:
 def _package_of(site: Path, name: str) -> str:
     for record in sorted(site.glob("*.dist-info/RECORD")):
         data = _read(record, _RECORD_MAX_BYTES) or b""
-        if any(line.split(b",")[0].strip(b'"') == name.encode() for line in data.splitlines()):
+        paths = (line.split(b",")[0].strip(b'"') for line in data.splitlines())
+        if any(path == name.encode() or path.startswith(name.encode() + b"/") for path in paths):
             return record.parent.name.partition("-")[0].replace("_", "-")
     return "that no record names"
 
@@ -201,14 +202,18 @@ def _everything(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for root, folders, names in os.walk(folder, topdown=False):
         for name in (*names, *folders):
             path = Path(root, name)
-            yield path, path.lstat()
+            try:
+                yield path, path.lstat()
+            except FileNotFoundError:  # a running build moves its files
+                continue
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return what a folder takes on disk."""
+def folder_bytes(folder: Path, *, since: float = 0.0) -> int:
+    """Return what a folder takes on disk; with `since`, only what changed after that moment."""
     total = 0
     for _, status in _everything(folder):
-        total += status.st_blocks * 512
+        if status.st_ctime >= since:
+            total += status.st_blocks * 512
     return total
 
 

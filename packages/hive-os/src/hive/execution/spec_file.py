@@ -6,6 +6,7 @@ error in a need never becomes a silent default; paths may not climb out of the f
 
 import posixpath
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,8 @@ _HOST: Final = re.compile(
 _ADDRESS: Final = re.compile(r"[0-9.]+|\[[0-9a-f:.]+\]")
 _NAME: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
 _RESERVED_VARIABLES: Final = ("HIVE_", "LD_", "PYTHON", "GCONV_PATH", "PATH", "HOME", "SSL_CERT")
-_KERNEL_PLACES: Final = ("/proc", "/sys", "/dev", "/run")
+_KERNEL_FOLDERS: Final = ("/proc", "/sys", "/dev")
+_KERNEL_PLACES: Final = (*_KERNEL_FOLDERS, "/run")
 _SYSTEM_PLACES: Final = ("/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin")
 
 
@@ -295,7 +297,7 @@ def _path_rule(asked: str | PathTable, folder: Path, home: Path) -> PathRule:
         raise SpecError(f"needs.paths: {printable(one.host)} is no path.", fix="Correct it.")
     text = one.host
     host = home / text[2:] if text.startswith("~/") else folder / text
-    resolved = Path(posixpath.normpath(host.resolve()))
+    resolved = _resolved(host)
     inside = one.inside or str(resolved)
     normal = posixpath.normpath(inside)
     # A system file may appear where it is on the host, but nothing else may take its place.
@@ -308,6 +310,23 @@ def _path_rule(asked: str | PathTable, folder: Path, home: Path) -> PathRule:
             fix='Choose a place such as inside = "/data".',
         )
     return PathRule(host=str(resolved), inside=normal, access=one.access)
+
+
+def _resolved(host: Path) -> Path:
+    """Return where a path really leads; never to a device, a socket or a place of the kernel."""
+    try:
+        resolved = host.resolve()
+        mode = resolved.stat().st_mode if resolved.exists() else stat.S_IFDIR
+    except (OSError, RuntimeError):
+        resolved, mode = host, 0
+    of_kernel = any(resolved.is_relative_to(place) for place in _KERNEL_FOLDERS)
+    if of_kernel or not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise SpecError(
+            f"needs.paths: {printable(str(host))} cannot be given to an agent.",
+            why="Only plain files and folders can, and nothing of the kernel's own.",
+            fix="Name a folder with the agent's data.",
+        )
+    return resolved
 
 
 def _names(names: tuple[str, ...], field: str) -> tuple[str, ...]:

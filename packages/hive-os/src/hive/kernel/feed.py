@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from hive.core.clock import Clock
-from hive.core.ids import TaskId
+from hive.core.ids import AgentId, TaskId
 from hive.core.task import Task, TaskEvent, TaskMove, moved
 
 log: Final = logging.getLogger(__name__)
@@ -46,6 +46,14 @@ class LiveTask:
                 except (anyio.WouldBlock, anyio.BrokenResourceError):
                     self._drop(watcher)
 
+    def replace(self, task: Task) -> None:
+        """Take the task as the ledger has it, tell the watchers, and end their streams."""
+        self.task = task
+        for watcher in tuple(self._watchers):
+            with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
+                watcher.send_nowait(task)
+        self.settle()
+
     def settle(self) -> None:
         """End all streams: it is at rest."""
         self._settled.set()
@@ -54,7 +62,8 @@ class LiveTask:
 
     def wake(self) -> None:
         """Make a task that waited for its client go on."""
-        self._settled = anyio.Event()
+        if self._settled.is_set():
+            self._settled = anyio.Event()
 
     async def wait_settled(self) -> Task:
         """Wait until it is at rest."""
@@ -135,6 +144,17 @@ class TaskFeed:
         live = self._live.pop(task, None)
         if live is not None:
             live.settle()
+
+    def of_agent(self, agent: AgentId) -> list[Task]:
+        """Return the tasks of an agent that are under way."""
+        return [live.task for live in self._live.values() if live.task.agent == agent]
+
+    def settle(self, task: Task) -> None:
+        """Stop following a task that came to rest without a word here; tell how it stands."""
+        live = self._live.pop(task.id, None)
+        if live is not None:
+            live.replace(task)
+            self._notify(task)
 
     def observe(self, observer: Callable[[TaskEvent], Awaitable[None]]) -> Callable[[], None]:
         """Call `observer` after every change; return what ends that."""

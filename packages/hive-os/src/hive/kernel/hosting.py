@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, HiveError, SandboxError, SpecError
+from hive.core.errors import HiveError, SandboxError, SpecError
 from hive.core.grant import Grant, Tier
 from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId, new_id
 from hive.core.randomness import Randomness
@@ -35,7 +35,9 @@ from hive.kernel.feed import TaskFeed
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.patience import patiently
 from hive.kernel.ports import AgentState, AgentView, GateListener
+from hive.kernel.recovery import ATTEMPTS_MAX
 from hive.kernel.turn_run import TurnRun
 from hive.kernel.turns import RunningTurn, TurnBook
 from hive.observability.spans import Tracer
@@ -45,7 +47,7 @@ READY_TIMEOUT_S: Final = 60.0
 RESTARTS_MAX: Final = 6
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
-ATTEMPTS_MAX: Final = 4
+DATABASE_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class HostParts:
     run_directory: Path
     history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]]
     rerun: Callable[[TurnJob], Awaitable[TurnJob]]
+    note_rerun: Callable[[TurnJob], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class _Slot:
     sandbox: Sandbox
     id: SandboxId
     owner: OwnerId | None = None
+    dead: bool = False
+    idle: anyio.CancelScope | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +95,7 @@ class HostedAgent:
     started_at: datetime | None = None
     queue: TurnQueue = field(default_factory=TurnQueue)
     _running: dict[TaskId, TurnJob] = field(default_factory=dict)
+    _held: dict[TaskId, TurnJob] = field(default_factory=dict)
     _slots: dict[SandboxId, _Slot] = field(default_factory=dict)
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _settled: anyio.Event = field(default_factory=anyio.Event)
@@ -175,37 +181,54 @@ class HostedAgent:
             end = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
             await self.parts.outcomes.finish(job, end)
             return True
-        running = self._running.get(task)
-        if running is not None:
-            running.canceled.set()
-        return running is not None
+        job = self._running.get(task) or self._held.get(task)
+        if job is not None:
+            job.canceled.set()
+        return job is not None
+
+    def holds(self, task: TaskId) -> bool:
+        """Tell whether a task's turn waits or runs here."""
+        return task in self._running or task in self._held or self.queue.holds(task)
 
     async def _worker(self, *, eager: bool) -> None:
         failures = 0
         waiting: TurnJob | None = None
         while self.state is not AgentState.STOPPED:
             if waiting is None and not eager:
-                waiting = await self.queue.take(None)
+                waiting = self._hold(await self.queue.take(None))
             eager = False
             try:
                 async with self._opened() as slot:
                     self.description = await slot.sandbox.ready(READY_TIMEOUT_S)
                     self._loaded(slot)
                     failures = 0
-                    waiting = await self._serve_slot(slot, waiting)
+                    first, waiting = waiting, None
+                    waiting = await self._serve_slot(slot, first)
             except (HiveError, OSError, ExceptionGroup) as caught:
-                error = _first(caught)
-                if isinstance(error, SpecError):
-                    self._broken(str(error))
-                    return
                 failures += 1
                 self.restarts += 1
-                self.parts.logs.add(self.spec.name, f"sandbox: {error}", level="error")
-                if failures >= RESTARTS_MAX:
-                    self._broken(str(error))
+                if self._gave_up(_first(caught), failures):
+                    if waiting is not None:
+                        self._put_back(waiting)
                     return
                 eager = waiting is None
                 await anyio.sleep(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (failures - 1)))
+
+    def _gave_up(self, error: Exception, failures: int) -> bool:
+        self.parts.logs.add(self.spec.name, f"sandbox: {error}", level="error")
+        hopeless = isinstance(error, SpecError) or failures >= RESTARTS_MAX
+        if hopeless:
+            self._broken(str(error))
+        return hopeless
+
+    def _hold(self, job: TurnJob) -> TurnJob:
+        """Keep a turn in sight that is in no queue and does not run yet."""
+        self._held[job.task] = job
+        return job
+
+    def _put_back(self, job: TurnJob) -> None:
+        self._held.pop(job.task, None)
+        self.queue.put(job, first=True)
 
     def _loaded(self, slot: _Slot) -> None:
         self.walls = tuple(slot.sandbox.walls)
@@ -248,63 +271,82 @@ class HostedAgent:
         )
         return self.parts.driver.spawn(self.prepared, self.grant, opening)
 
-    async def _serve_slot(self, slot: _Slot, waiting: TurnJob | None) -> TurnJob | None:
+    async def _serve_slot(self, slot: _Slot, job: TurnJob | None) -> TurnJob | None:
         """Run turns in one sandbox; return the turn that needs another one."""
-        handed_on: list[TurnJob] = []
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch, slot, tasks.cancel_scope)
-            job = waiting
+            tasks.start_soon(self._watch, slot)
             while True:
-                job = job or await self.queue.take(slot.owner)
+                job = job or await self._next(slot)
+                if job is None:
+                    break
                 if self.state is AgentState.STOPPED:
-                    self.queue.put(job, first=True)
+                    self._put_back(job)
                     await anyio.sleep_forever()
                 if slot.owner not in (None, job.owner) or self.parts.turns.strays(slot.id):
-                    handed_on.append(job)
                     break
                 slot.owner = job.owner
-                if not await self._run(slot, job):
-                    break
+                usable = await self._run(slot, job)
                 job = None
+                if slot.dead or not usable:
+                    break
             tasks.cancel_scope.cancel()
-        return handed_on[0] if handed_on else None
+        return job
 
-    async def _watch(self, slot: _Slot, scope: anyio.CancelScope) -> None:
+    async def _next(self, slot: _Slot) -> TurnJob | None:
+        """Wait for a turn, or until the sandbox is dead: only this wait may be cut short."""
+        with anyio.CancelScope() as slot.idle:
+            if slot.dead:
+                return None
+            return self._hold(await self.queue.take(slot.owner))
+        return None
+
+    async def _watch(self, slot: _Slot) -> None:
         reason = await slot.sandbox.wait_dead()
-        busy = any(turn for turn in self._running.values())
         self.parts.logs.add(self.spec.name, f"sandbox ended: {reason}", level="warning")
-        if not busy:
-            scope.cancel()
+        slot.dead = True
+        if slot.idle is not None:
+            slot.idle.cancel()
 
     async def _run(self, slot: _Slot, job: TurnJob) -> bool:
         """Run one turn; False where the sandbox cannot be used again."""
         turn = self._begin(slot, job)
+        run = TurnRun(
+            job=job,
+            turn=turn,
+            sandbox=slot.sandbox,
+            clock=self.parts.clock,
+            tell=lambda event: self.parts.feed.tell(job.task, event),
+            log=lambda line: self._log(line, job.task),
+        )
         try:
-            run = TurnRun(
-                job=job,
-                turn=turn,
-                sandbox=slot.sandbox,
-                clock=self.parts.clock,
-                tell=lambda event: self.parts.feed.tell(job.task, event),
-                log=lambda line: self._log(line, job.task),
-            )
-            history = await self.parts.history(job)
+            end = await self._turn(slot, job, turn, run)
+            if end.ending is Ending.DIED and not job.canceled.is_set():
+                await self._again(job, end)
+            else:
+                with self.parts.tracer.start("hive.record result", parent=job.call.trace):
+                    await self.parts.outcomes.finish(job, end)
+        finally:
+            self._running.pop(job.task, None)
+            self._idle.set()
+        return not run.killed and end.ending not in (Ending.DIED, Ending.PARKED)
+
+    async def _turn(self, slot: _Slot, job: TurnJob, turn: RunningTurn, run: TurnRun) -> TurnEnd:
+        """Run a turn to its end, which is a value whatever breaks: a turn is never forgotten."""
+        if job.canceled.is_set():
+            return TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
+        try:
+            if job.rerun is not None:
+                await patiently(partial(self.parts.note_rerun, job), timeout_s=DATABASE_TIMEOUT_S)
+            history = await patiently(partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S)
             with self.parts.tracer.start("hive.turn", parent=job.call.trace) as span:
                 span.set("hive.sandbox.id", slot.id)
                 span.set("hive.turn.attempt", job.attempt)
-                end = await run.run(history)
-        except EngineError as error:
-            end = TurnEnd(ending=Ending.DIED, reason=str(error))
+                return await run.run(history)
+        except Exception as error:
+            log.exception("turn.crashed", extra={"agent": self.spec.name, "task": job.task})
+            return TurnEnd(ending=Ending.DIED, reason=f"the node could not run it: {_first(error)}")
         finally:
             self.parts.turns.end(turn)
-            self._running.pop(job.task, None)
-            self._idle.set()
-        if end.ending is Ending.DIED and not job.canceled.is_set():
-            await self._again(job, end)
-            return False
-        with self.parts.tracer.start("hive.record result", parent=job.call.trace):
-            await self.parts.outcomes.finish(job, end)
-        return end.ending not in (Ending.DIED, Ending.PARKED)
 
     def _begin(self, slot: _Slot, job: TurnJob) -> RunningTurn:
         now = self.parts.clock.now()
@@ -323,6 +365,7 @@ class HostedAgent:
             rerun=job.rerun,
         )
         self.parts.turns.begin(turn)
+        self._held.pop(job.task, None)
         self._running[job.task] = job
         self.parts.feed.tell(
             job.task,
@@ -337,7 +380,7 @@ class HostedAgent:
 
     async def _again(self, job: TurnJob, end: TurnEnd) -> None:
         if job.attempt >= ATTEMPTS_MAX:
-            reason = f"its sandbox died {job.attempt} times; the last time: {end.reason}"
+            reason = f"its turn was cut short {job.attempt} times; the last time: {end.reason}"
             await self.parts.outcomes.finish(job, TurnEnd(ending=Ending.FAILED, reason=reason))
             return
         self.queue.put(await self.parts.rerun(job), first=True)

@@ -97,6 +97,10 @@ class TurnQueue:
         self._streak = self._streak + 1 if job.owner == owner else 0
         return job
 
+    def holds(self, task: TaskId) -> bool:
+        """Tell whether a task's turn waits here."""
+        return any(job.task == task for job in self._jobs)
+
     def withdraw(self, task: TaskId) -> TurnJob | None:
         """Take a waiting turn out of the line."""
         for job in self._jobs:

@@ -17,7 +17,10 @@ Key: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:
-    """One inner call as the ledger has it; `outcome` is None where no result was written."""
+    """One inner call as the ledger has it.
+
+    `outcome` is None where nobody knows how it ended: no result was written, or its answer was cut.
+    """
 
     id: CallId
     key: Key

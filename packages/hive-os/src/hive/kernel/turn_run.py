@@ -1,7 +1,7 @@
 """One turn, from the frame that wakes the agent to the event that ends it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final, cast
 
@@ -52,6 +52,7 @@ class TurnRun:
         self._artifacts: dict[str, Artifact] = {}
         self._answer_id = f"{job.call.id}-{ANSWER}"
         self._streamed = False
+        self.killed = False
 
     async def run(self, history: tuple[Message, ...]) -> TurnEnd:
         """Run it to its end; a deadline, a cancellation or a crash is an ending like any other."""
@@ -72,7 +73,7 @@ class TurnRun:
                 ends.append(await self._consume(wake))
             tasks.cancel_scope.cancel()
         if scope.cancelled_caught or not ends:
-            self._sandbox.kill("the turn ran past its deadline")
+            self._kill("the turn ran past its deadline")
             return self._end(Ending.FAILED, reason="the turn ran past its deadline")
         return self._judge(ends[0])
 
@@ -90,9 +91,14 @@ class TurnRun:
 
     async def _stop_when_asked(self) -> None:
         await self._job.canceled.wait()
-        await self._sandbox.cancel(self._turn.id)
+        with suppress(SandboxError):
+            await self._sandbox.cancel(self._turn.id)
         await anyio.sleep(CANCEL_GRACE_S)
-        self._sandbox.kill("the agent did not stop when it was asked to")
+        self._kill("the agent did not stop when it was asked to")
+
+    def _kill(self, reason: str) -> None:
+        self.killed = True
+        self._sandbox.kill(reason)
 
     async def _consume(self, wake: Turn) -> TurnEnd:
         try:

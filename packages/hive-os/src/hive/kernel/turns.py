@@ -60,6 +60,7 @@ class _Bound:
     handle: str
     agent: AgentId
     grant: Grant
+    builds: bool = False
     turn: RunningTurn | None = None
     strays: int = 0
 
@@ -72,10 +73,15 @@ class TurnBook:
     _bound: dict[SandboxId, _Bound] = field(default_factory=dict)
     _turns: dict[TurnId, RunningTurn] = field(default_factory=dict)
 
-    def bind(self, sandbox: SandboxId, agent: AgentId, grant: Grant) -> str:
-        """Register a sandbox; return the handle that its agent finds in its environment."""
+    def bind(
+        self, sandbox: SandboxId, agent: AgentId, grant: Grant, *, builds: bool = False
+    ) -> str:
+        """Register a sandbox; return the handle that its agent finds in its environment.
+
+        One that `builds` an environment has no turns, and goes out on the node's own behalf.
+        """
         handle = HANDLE_PREFIX + self.randomness.token(24).hex()
-        self._bound[sandbox] = _Bound(handle=handle, agent=agent, grant=grant)
+        self._bound[sandbox] = _Bound(handle=handle, agent=agent, grant=grant, builds=builds)
         return handle
 
     def unbind(self, sandbox: SandboxId) -> None:
@@ -122,6 +128,11 @@ class TurnBook:
         bound = self._bound.get(sandbox)
         return None if bound is None else bound.grant
 
+    def builds_in(self, sandbox: SandboxId) -> bool:
+        """Tell whether a sandbox builds an environment: its hosts are the operator's choice."""
+        bound = self._bound.get(sandbox)
+        return bound is not None and bound.builds
+
     def resolve(self, sandbox: SandboxId, handle: str) -> Principal | Refused:
         """Return who calls from this sandbox with this handle now."""
         bound = self._bound.get(sandbox)
@@ -141,7 +152,7 @@ class TurnBook:
             return Refused(check="identity", reason="this socket belongs to no sandbox")
         if bound.turn is not None:
             return bound.turn.principal
-        if bound.grant.packages:
+        if bound.builds:
             return Principal(
                 kind=PrincipalKind.AGENT,
                 name=f"builder of {bound.agent}",

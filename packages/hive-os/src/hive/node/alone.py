@@ -8,7 +8,7 @@ from hive.core.clock import SystemClock
 from hive.core.errors import HiveError
 from hive.core.randomness import SystemRandomness
 from hive.core.settings import Settings
-from hive.engines import open_database, open_messaging
+from hive.engines import open_database, open_engines, open_messaging
 from hive.engines.ports import EngineReport
 from hive.execution.drivers import DRIVERS as SANDBOXES
 from hive.execution.ports import Probe
@@ -20,7 +20,9 @@ from hive.node.doctor import engine_failure, engine_finding
 from hive.node.engine_status import engine_status
 from hive.node.records import Records
 from hive.node.state import StateFolder
-from hive.web.ports import Finding
+from hive.web.values import (
+    Finding,
+)
 
 
 @asynccontextmanager
@@ -36,15 +38,17 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
     state = StateFolder(settings, clock, randomness)
     with state.locked():
         async with (
-            open_database(settings, migrations=all_migrations()) as database,
+            open_engines(settings, migrations=all_migrations()) as engines,
             witness_of(settings, state, clock, randomness) as witness,
         ):
+            database = engines.database
             contents = Contents(database, master_key=state.master_key, randomness=randomness)
             yield Records(
                 database=database,
                 store=TaskStore(database, contents),
                 spans=span_store(settings, database),
                 state=state,
+                dump=engines.dump,
                 clock=clock,
                 key=NoteSigner(state.signer_name, state.checkpoint_seed).key,
                 witness=witness,

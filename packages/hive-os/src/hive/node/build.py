@@ -208,6 +208,7 @@ def _kernel(
         gate=LateGate(lambda: holder[0].dispatcher),
         principal_for=ground.turns.principal_without_turn,
         grant_for=ground.turns.grant_in,
+        is_builder=ground.turns.builds_in,
         clock=ground.clock,
     )
     gates = SandboxDoors(app=inside, egress=egress)

@@ -23,6 +23,7 @@ from hive.node.kernel_parts import Kernel
 from hive.node.records import Records
 from hive.node.views import (
     agent_status,
+    answer_text,
     call_event,
     log_record,
     parts_of,
@@ -31,14 +32,14 @@ from hive.node.views import (
     wall_list,
 )
 from hive.security.tokens import OPERATOR, ClientToken, Tokens
-from hive.web.ports import (
+from hive.web.ports import Console
+from hive.web.values import (
     AgentStatus,
     AuditRecord,
     AuditVerdict,
     BackupDone,
     CallEvent,
     CallOrder,
-    Console,
     DeployOrder,
     DeployPlan,
     DeployStep,
@@ -47,6 +48,7 @@ from hive.web.ports import (
     LogRecord,
     NodeFacts,
     NodeStatus,
+    ParkedTask,
     Readiness,
     TaskFilter,
     TaskReport,
@@ -234,6 +236,25 @@ class NodeConsole(Console):
         held = await self._kernel.recovery.task(TaskId(task_id))
         owner = Principal(kind=OPERATOR.kind, name=OPERATOR.name, owner=held.owner)
         return task_summary(await self._kernel.dispatcher.cancel(owner, held.id))
+
+    async def parked(self) -> Sequence[ParkedTask]:
+        """List the tasks whose open effect waits for a decision."""
+        return [
+            ParkedTask(
+                task_id=task.id,
+                agent=task.agent,
+                owner=task.owner,
+                call=line.call or "",
+                reason=answer_text(task),
+                since=line.at,
+            )
+            for task, line in await self._kernel.recovery.parked()
+        ]
+
+    async def decide(self, task_id: str, *, repeat: bool) -> TaskSummary:
+        """Let a parked task go on, repeating its effect, or end it. Raises NotFoundError."""
+        held = await self._kernel.supervisor.decide(OPERATOR, TaskId(task_id), repeat=repeat)
+        return task_summary(held)
 
     async def call(self, name: str, order: CallOrder) -> AsyncIterator[CallEvent]:
         """Send a message to an agent; the stream ends when the task settles."""

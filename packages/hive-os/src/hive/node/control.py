@@ -16,14 +16,15 @@ from hive.core.errors import NodeUnreachableError
 from hive.node.crossing import Crossing
 from hive.node.http import HttpServer, bind_path
 from hive.web.operator import OperatorApi
-from hive.web.ports import (
+from hive.web.ports import Console
+from hive.web.sessions import PageSessions
+from hive.web.values import (
     AgentStatus,
     AuditRecord,
     AuditVerdict,
     BackupDone,
     CallEvent,
     CallOrder,
-    Console,
     DeployOrder,
     DeployPlan,
     DeployStep,
@@ -31,6 +32,7 @@ from hive.web.ports import (
     LogRecord,
     NodeFacts,
     NodeStatus,
+    ParkedTask,
     Readiness,
     TaskFilter,
     TaskReport,
@@ -41,7 +43,6 @@ from hive.web.ports import (
     TokenSummary,
     TraceTree,
 )
-from hive.web.sessions import PageSessions
 
 ItemT = TypeVar("ItemT")
 START_TIMEOUT_S: Final = 5.0
@@ -123,6 +124,14 @@ class FastConsole(Console):
     async def cancel(self, task_id: str) -> TaskSummary:
         """Cancel a task."""
         return await self._crossing.ask(partial(self._console.cancel, task_id))
+
+    async def parked(self) -> Sequence[ParkedTask]:
+        """List the tasks whose open effect waits for a decision."""
+        return await self._crossing.ask(self._console.parked)
+
+    async def decide(self, task_id: str, *, repeat: bool) -> TaskSummary:
+        """Let a parked task go on, or end it."""
+        return await self._crossing.ask(partial(self._console.decide, task_id, repeat=repeat))
 
     def call(self, name: str, order: CallOrder) -> AsyncIterator[CallEvent]:
         """Send a message to an agent."""

@@ -29,7 +29,11 @@ from hive.kernel.ports import AgentView
 from hive.kernel.registry import AgentRegistry
 from hive.kernel.supervisor import Supervisor
 from hive.security.tokens import OPERATOR
-from hive.web.ports import DeployOrder, DeployPlan, DeployStep
+from hive.web.values import (
+    DeployOrder,
+    DeployPlan,
+    DeployStep,
+)
 
 PROGRESS_AHEAD_MAX: Final = 200
 
@@ -138,7 +142,13 @@ class Deployer:
         if order.argv:
             find = find_command
             found = await anyio.to_thread.run_sync(
-                lambda: find(order.argv, cwd=folder, home=Path.home(), name=order.name)
+                lambda: find(
+                    order.argv,
+                    cwd=folder,
+                    home=Path.home(),
+                    name=order.name,
+                    serves_a2a=order.serves_a2a,
+                )
             )
         else:
             found = await anyio.to_thread.run_sync(
@@ -199,7 +209,8 @@ def _found_text(found: FoundSource) -> str:
     if entry.url:
         return f"a remote agent at {entry.url}"
     if entry.argv:
-        return f"a command: {' '.join(entry.argv)}"
+        kind = "a server of A2A" if entry.kind is StartKind.A2A_COMMAND else "a command"
+        return f"{kind}: {' '.join(entry.argv)}"
     attribute = f' "{entry.attribute}"' if entry.attribute else ""
     return f"{entry.path}{attribute}"
 

@@ -11,7 +11,11 @@ from hive.core.settings import Settings
 from hive.execution.ports import Probe
 from hive.node.console import NodeFace
 from hive.node.engine_status import engine_statuses
-from hive.web.ports import EngineStatus, Examination, Finding
+from hive.web.values import (
+    EngineStatus,
+    Examination,
+    Finding,
+)
 
 if TYPE_CHECKING:
     from hive.node.build import Node

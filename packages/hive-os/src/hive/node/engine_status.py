@@ -4,7 +4,9 @@ from hive.core.settings import Settings
 from hive.engines.open import Engines
 from hive.engines.ports import EngineReport
 from hive.execution.ports import Probe
-from hive.web.ports import EngineStatus
+from hive.web.values import (
+    EngineStatus,
+)
 
 
 async def engine_statuses(engines: Engines) -> list[EngineStatus]:

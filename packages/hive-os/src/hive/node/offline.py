@@ -12,11 +12,11 @@ from hive.core.task import TaskState
 from hive.node.alone import open_records
 from hive.node.records import Records
 from hive.node.views import task_report, task_summary
-from hive.web.ports import (
+from hive.web.ports import Console
+from hive.web.values import (
     AuditRecord,
     AuditVerdict,
     BackupDone,
-    Console,
     TaskFilter,
     TaskReport,
     TaskSummaries,

@@ -78,7 +78,7 @@ class BuildDoors:
         sandbox = SandboxId(new_id(self.clock, self.randomness))
         directory = self.run_directory / sandbox[-12:]
         directory.mkdir(mode=0o711)
-        self.turns.bind(sandbox, AgentId(f"{BUILDER}-{owner}"[:63]), grant)
+        self.turns.bind(sandbox, AgentId(f"{BUILDER}-{owner}"[:63]), grant, builds=True)
         try:
             async with self.gates.listen(sandbox, str(directory)):
                 yield Opening(sandbox_id=sandbox, gate_directory=str(directory), environment={})

@@ -20,12 +20,12 @@ from hive.ledger.notes import NoteKey
 from hive.ledger.ports import Witness
 from hive.ledger.rows import tail
 from hive.ledger.tasks import TaskStore
-from hive.node.backup import write_backup
+from hive.node.backup import Dump, write_backup
 from hive.node.state import StateFolder
 from hive.node.views import audit_record
 from hive.observability.ports import SpanStore
 from hive.observability.trace import TraceNode, trace_tree
-from hive.web.ports import (
+from hive.web.values import (
     AuditRecord,
     AuditVerdict,
     BackupDone,
@@ -53,6 +53,7 @@ class Records:
     store: TaskStore
     spans: SpanStore
     state: StateFolder
+    dump: Dump
     clock: Clock
     key: NoteKey
     witness: Witness
@@ -114,7 +115,7 @@ class Records:
     async def backup(self, path: Path) -> BackupDone:
         """Write a backup and verify it."""
         return await write_backup(
-            path, database=self.database, state=self.state, clock=self.clock, verify=self.verify
+            path, dump=self.dump, state=self.state, clock=self.clock, verify=self.verify
         )
 
     async def _trace_id(self, task_id: str) -> str:

@@ -104,9 +104,11 @@ async def running_node(
             )
         )
         console, face = await _open_doors(node, address, stack, end=end)
+        await stack.enter_async_context(node.kernel.supervisor.running())
+        # Only now: before, a caller would be told that an agent of yesterday does not exist.
+        public.a2a = node.inside.a2a
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
-        await stack.enter_async_context(node.kernel.supervisor.running())
         yield console
 
 
@@ -173,6 +175,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
         entries_written=lambda: node.writer.head.sequence,
         why_tier=why_tier,
         state=node.state,
+        dump=node.engines.dump,
     )
     deployer = Deployer(
         settings=node.settings,
@@ -216,7 +219,6 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
     if node.settings.grpc_port:
         serve_grpc = import_module("hive.protocols.a2a.grpc_port").serve_grpc
         await stack.enter_async_context(serve_grpc(door, node.settings))
-    node.public.a2a = door
     node.inside.a2a = door
 
 

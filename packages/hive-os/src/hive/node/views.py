@@ -8,7 +8,7 @@ from hive.execution.confirm import grant_lines
 from hive.execution.ports import Wall
 from hive.kernel.ports import AgentLog, AgentView
 from hive.ledger.entry import Entry
-from hive.web.ports import (
+from hive.web.values import (
     AgentStatus,
     AuditRecord,
     CallEvent,

@@ -29,6 +29,7 @@ from hive.web.values import (
     LogRecord,
     NodeFacts,
     NodeStatus,
+    ParkedTask,
     Piece,
     Product,
     Readiness,
@@ -178,6 +179,14 @@ class MemoryConsole:
         if task_id not in self.reports:
             raise NotFoundError("There is no such task.")
         return self.reports[task_id]
+
+    async def parked(self) -> Sequence[ParkedTask]:
+        """List nothing: the fake repeats no effect."""
+        return ()
+
+    async def decide(self, task_id: str, *, repeat: bool) -> TaskSummary:
+        """Find nothing to decide."""
+        raise NotFoundError(f"No task {task_id!r} is parked.", why=f"repeat={repeat}")
 
     async def cancel(self, task_id: str) -> TaskSummary:
         """Cancel a task."""

@@ -42,8 +42,17 @@ async def serve_app(app: ASGIApp, *, sandbox: SandboxId | None = None) -> AsyncI
             )
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+            stopped = anyio.Event()
+
+            async def serve() -> None:
+                await server.serve([listener])
+                stopped.set()
+
+            tasks.start_soon(serve)
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
             finally:
                 server.should_exit = True
+                # A server that is cancelled leaves its socket open, and the loop never closes.
+                with anyio.move_on_after(5, shield=True):
+                    await stopped.wait()

@@ -59,6 +59,11 @@ class WheelIndex:
         self.held = anyio.Event()
         self._hold = ""
         self._release = anyio.Event()
+        self._elsewhere: dict[str, str] = {}
+
+    def redirect(self, path: str, url: str) -> None:
+        """Send who asks for a path to another server."""
+        self._elsewhere[path] = url + path
 
     def hold(self, path: str) -> None:
         """Answer this path only after `release`; `held` is set when it was asked for."""
@@ -100,7 +105,11 @@ class WheelIndex:
         elif path.removeprefix("/files/") in self.files:
             status, kind = 200, b"application/octet-stream"
             body = self.files[path.removeprefix("/files/")]
+        if path in self._elsewhere:
+            status = 302
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        if path in self._elsewhere:
+            headers.append((b"location", self._elsewhere[path].encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send(
             {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}

@@ -16,7 +16,13 @@ from hive.core.ids import agent_id, foreign_id
 from hive.core.task import TaskState
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
-from hive.web.values import CallOrder, DeployOrder, TaskFilter, TokenOrder
+from hive.web.values import (
+    CallOrder,
+    DeployOrder,
+    ParkedDecision,
+    TaskFilter,
+    TokenOrder,
+)
 from hive.web.wire import (
     Receive,
     Scope,
@@ -73,6 +79,8 @@ class OperatorApi:
             ("POST", "backup", 0): self._backup,
             ("POST", "shutdown", 0): self._shutdown,
             ("POST", "page-key", 0): self._page_key,
+            ("GET", "parked", 0): self._parked,
+            ("POST", "parked", 1): self._decide,
             ("GET", "tokens", 0): self._list_tokens,
             ("POST", "tokens", 0): self._issue_token,
             ("DELETE", "tokens", 1): self._revoke_token,
@@ -154,6 +162,14 @@ class OperatorApi:
             raise _no_such_path()
         task = foreign_id(request.rest[0], what="task id")
         await send_json(request.send, await self._console.cancel(task))
+
+    async def _parked(self, request: Request) -> None:
+        await send_json(request.send, list(await self._console.parked()))
+
+    async def _decide(self, request: Request) -> None:
+        task = foreign_id(request.rest[0], what="task id")
+        said = await read_struct(request.receive, ParkedDecision)
+        await send_json(request.send, await self._console.decide(task, repeat=said.repeat))
 
     async def _logs(self, request: Request) -> None:
         name = request.query.get("agent", "")

@@ -14,18 +14,14 @@ from hive.web.values import (
     BackupDone,
     CallEvent,
     CallOrder,
-    ChainVerdict,
     DeployOrder,
     DeployPlan,
     DeployStep,
-    EngineStatus,
     Examination,
-    Finding,
     LogRecord,
     NodeFacts,
     NodeStatus,
-    Piece,
-    Product,
+    ParkedTask,
     Readiness,
     TaskFilter,
     TaskReport,
@@ -34,45 +30,8 @@ from hive.web.values import (
     TokenIssued,
     TokenOrder,
     TokenSummary,
-    TracedStep,
     TraceTree,
-    Utterance,
-    WallStatus,
 )
-
-__all__ = [
-    "AgentStatus",
-    "AuditRecord",
-    "AuditVerdict",
-    "BackupDone",
-    "CallEvent",
-    "CallOrder",
-    "ChainVerdict",
-    "Console",
-    "DeployOrder",
-    "DeployPlan",
-    "DeployStep",
-    "EngineStatus",
-    "Examination",
-    "Finding",
-    "LogRecord",
-    "NodeFacts",
-    "NodeStatus",
-    "Piece",
-    "Product",
-    "Readiness",
-    "TaskFilter",
-    "TaskReport",
-    "TaskSummaries",
-    "TaskSummary",
-    "TokenIssued",
-    "TokenOrder",
-    "TokenSummary",
-    "TraceTree",
-    "TracedStep",
-    "Utterance",
-    "WallStatus",
-]
 
 
 class Console(Protocol):
@@ -144,6 +103,14 @@ class Console(Protocol):
 
     async def cancel(self, task_id: str) -> TaskSummary:
         """Cancel a task. Raises NotFoundError, StateError."""
+        ...
+
+    async def parked(self) -> Sequence[ParkedTask]:
+        """List the tasks whose open effect waits for a decision."""
+        ...
+
+    async def decide(self, task_id: str, *, repeat: bool) -> TaskSummary:
+        """Let a parked task go on, repeating its effect, or end it. Raises NotFoundError."""
         ...
 
     def call(self, name: str, order: CallOrder) -> AsyncIterator[CallEvent]:

@@ -165,7 +165,8 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `mounts` are `HOST[:INSIDE][:ro|rw]`, `hosts` are `NAME[:PORT]`: what the operator named stands
     beside what the source requests. `confirmed` is the digest of the plan that a person agreed to.
-    `safe` deploys under the grant that needs nobody's yes.
+    `safe` deploys under the grant that needs nobody's yes. With `serves_a2a` the command is a server
+    of A2A, not spoken to by standard input and output.
     """
 
     source: str
@@ -174,6 +175,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mounts: list[str] = []
     hosts: list[str] = []
     argv: list[str] = []
+    serves_a2a: bool = False
     allow_build: bool = False
     confirmed: str = ""
     safe: bool = False
@@ -365,3 +367,20 @@ class TokenIssued(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     summary: TokenSummary
+
+
+class ParkedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that waits for a person: which effect may have happened, and why nobody repeats it."""
+
+    task_id: str
+    agent: str
+    owner: str
+    call: str
+    reason: str
+    since: datetime
+
+
+class ParkedDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person says of a parked task: do the effect again, or end the task."""
+
+    repeat: bool

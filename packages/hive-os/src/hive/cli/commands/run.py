@@ -60,6 +60,9 @@ class CommandAfterDashes(click.Command):
 @click.option(
     "--allow-build", is_flag=True, help="Build packages without a wheel, inside the walls."
 )
+@click.option(
+    "--serves-a2a", is_flag=True, help="The command serves A2A on the port that PORT (or {port}) names."
+)
 @shared_options
 def run(
     *,
@@ -71,11 +74,14 @@ def run(
     yes: bool,
     watch: bool,
     allow_build: bool,
+    serves_a2a: bool,
 ) -> int:
     """Run an agent."""
     argv = click.get_current_context().meta.get(_ARGV, [])
     if bool(source) == bool(argv):
         raise click.UsageError("Name a source, or a command after `--`.")
+    if serves_a2a and not argv:
+        raise click.UsageError("--serves-a2a goes with a command after `--`.")
     order = DeployOrder(
         source=source,
         folder=str(Path.cwd()),
@@ -83,6 +89,7 @@ def run(
         mounts=list(mounts),
         hosts=list(hosts),
         argv=argv,
+        serves_a2a=serves_a2a,
         allow_build=allow_build,
     )
     client = options.client()

@@ -5,8 +5,8 @@ has the port by then, and knows no server whose address and credentials change. 
 server is away fails with `EngineUnavailableError`, and every subscription is made again on the new
 connection before any call is let through.
 
-A mended fault of nats-py: its PING may overtake a SUB that waits to be written, so one `flush` proves
-nothing. The second one does.
+Two mended faults of nats-py: its PING may overtake a SUB that waits to be written, so one `flush` proves
+nothing and the second one does; and a connection may end without its callback being called.
 """
 
 import logging
@@ -30,6 +30,7 @@ CLOSE_WITHIN_S: Final = 1.0
 FLUSH_TIMEOUT_S: Final = 5
 API_TIMEOUT_S: Final = 10.0
 PING_EVERY_S: Final = 15
+LOOK_AT_STATE_EVERY_S: Final = 0.1
 
 _log: Final = logging.getLogger("hive.engines")
 
@@ -135,7 +136,7 @@ class NatsLink:
             try:
                 await self._connect(client, lost)
                 failures = 0
-                await lost.wait()
+                await _end_of(client, lost)
                 _log.warning("bus.lost", extra={"connections": self.connections})
             except (EngineUnavailableError, EngineTimeoutError) as error:
                 failures += 1
@@ -190,6 +191,17 @@ class NatsLink:
             scope.cancel()
 
 
+async def _end_of(client: Client, lost: anyio.Event) -> None:
+    """Wait until a connection is over.
+
+    nats-py tells it by a callback, but not when writing its last bytes fails as well; then only its
+    state shows it.
+    """
+    while client.is_connected and not lost.is_set():
+        with anyio.move_on_after(LOOK_AT_STATE_EVERY_S):
+            await lost.wait()
+
+
 async def _close(client: Client) -> None:
     with (
         anyio.CancelScope(shield=True),
@@ -198,3 +210,15 @@ async def _close(client: Client) -> None:
         suppress(nats.errors.Error, OSError, AssertionError),
     ):
         await client.close()
+    _end_tasks(client)
+
+
+def _end_tasks(client: Client) -> None:
+    """End what a connection leaves running when its own closing broke off in the middle."""
+    tasks = [client._reading_task, client._ping_interval_task, client._flusher_task]  # noqa: SLF001
+    tasks += [held._wait_for_msgs_task for held in client._subs.values()]  # noqa: SLF001
+    for task in tasks:
+        if task is not None and not task.done():
+            task.cancel()
+    if client._transport is not None:  # noqa: SLF001
+        client._transport.close()  # type: ignore[no-untyped-call]  # noqa: SLF001

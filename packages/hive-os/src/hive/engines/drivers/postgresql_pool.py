@@ -109,13 +109,20 @@ class PostgresqlDatabase:
 
         """
         with translated():
-            self._pool = await asyncpg.create_pool(
-                min_size=1,
+            pool = await asyncpg.create_pool(
+                # A floor would be restored by a task of asyncpg's own, which logs every refusal.
+                min_size=0,
                 max_size=self._connections_max,
                 connection_class=LeanConnection,
                 command_timeout=STATEMENT_TIMEOUT_S,
                 **self._address.arguments(),
             )
+            try:
+                async with pool.acquire():
+                    self._pool = pool
+            finally:
+                if self._pool is not pool:
+                    pool.terminate()
 
     async def aclose(self) -> None:
         """Close all connections; those in use are given a moment."""

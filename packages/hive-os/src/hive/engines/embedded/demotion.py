@@ -32,6 +32,9 @@ UNPRIVILEGED_UID: Final = 65534
 OWN_DIRECTORY: Final = "/proc/self/cwd"
 _SHOWN_AT: Final = "/mnt"
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWUSER: Final = 0x10000000
 _MS_RDONLY: Final = 1
@@ -154,6 +157,8 @@ def before_exec(
             os.setuid(demotion.uid)
         os.umask(0o077)
         if LINUX:
+            _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+            _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
             _check(_libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0))
         if os.getppid() != parent:
             os._exit(1)

@@ -16,6 +16,8 @@ _EXECUTE: Final = 1 << 0
 _WRITE_FILE: Final = 1 << 1
 _READ_FILE: Final = 1 << 2
 _READ_DIR: Final = 1 << 3
+_REFER: Final = 1 << 13
+_REFER_FROM_ABI: Final = 2
 _TRUNCATE: Final = 1 << 14
 _IOCTL_DEVICE: Final = 1 << 15
 _ALL_BY_ABI: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
@@ -66,6 +68,9 @@ def restrict(rules: Mapping[str, int], *, files: bool = True) -> None:
     abi = version()
     handled = _ALL_BY_ABI.get(abi, _ALL_NOW) if files else 0
     scoped = _SCOPES if abi >= _SCOPES_FROM_ABI else 0
+    if not files and abi >= _REFER_FROM_ABI:
+        # Every domain denies moving a file to another folder unless a rule allows it.
+        handled, rules = _REFER, {**rules, "/": _REFER}
     if not handled and not scoped:
         return
     wanted = _Ruleset(handled, 0, scoped)

@@ -54,6 +54,18 @@ def is_public(address: str) -> bool:
     return all(_is_public(one) for one in (parsed, *_inside(parsed)))
 
 
+def is_of_a_network(address: str) -> bool:
+    """Tell whether an address can be a host in an operator's own networks: no metadata service, no group."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not any(
+        one.is_link_local or one.is_multicast or one.is_unspecified
+        for one in (parsed, *_inside(parsed))
+    )
+
+
 def _is_public(address: _Address) -> bool:
     if isinstance(address, ipaddress.IPv4Address) and address in _CARRIER:
         return False

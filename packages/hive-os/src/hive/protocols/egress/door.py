@@ -25,7 +25,7 @@ from hive.core.grant import Grant
 from hive.core.ids import SandboxId, plain_text
 from hive.core.json import Json, encode
 from hive.kernel.ports import Attempt, Frames, Gate, Passage
-from hive.protocols.egress.addresses import Resolve, is_public, system_resolve
+from hive.protocols.egress.addresses import Resolve, is_of_a_network, is_public, system_resolve
 from hive.protocols.egress.heads import HEAD_MAX_BYTES, SAFE_METHODS, ProxyHead, Target, parse_head
 from hive.protocols.egress.tunnel import Traffic, carry
 
@@ -65,7 +65,8 @@ class EgressDoor:
 
     `principal_for` tells who calls when a connection shows no handle: the turn that runs in the
     sandbox, or the builder. `grant_for` gives the sandbox's grant, to see whether it names an inner
-    address; without it none is reached by name.
+    address; without it none is reached by name. `is_builder` tells whose hosts the operator chose
+    and no agent did: an index of one's own has an address of one's own network.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class EgressDoor:
         principal_for: Callable[[SandboxId], Principal | Refused],
         clock: Clock,
         grant_for: Callable[[SandboxId], Grant | None] | None = None,
+        is_builder: Callable[[SandboxId], bool] | None = None,
         resolve: Resolve = system_resolve,
         limits: EgressLimits | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class EgressDoor:
         self._principal_for = principal_for
         self._clock = clock
         self._grant_for = grant_for
+        self._is_builder = is_builder or (lambda _sandbox: False)
         self._resolve = resolve
         self._limits = limits or EgressLimits()
 
@@ -225,7 +228,7 @@ class EgressDoor:
             (target.host,) if target.literal else await self._resolve(target.host, target.port)
         )
         for address in addresses:
-            if not is_public(address) and not self._named(sandbox, address, target.port):
+            if not self._may_reach(sandbox, address, target.port):
                 raise AddressRefusedError(
                     f"{target.host} leads inside the machine or its networks. "
                     "The grant would have to name the address itself."
@@ -241,6 +244,11 @@ class EgressDoor:
                 continue
         failure = EngineTimeoutError if late else EngineUnavailableError
         raise failure(f"{target} cannot be reached.", fix="Try again later.")
+
+    def _may_reach(self, sandbox: SandboxId, address: str, port: int) -> bool:
+        if is_public(address) or self._named(sandbox, address, port):
+            return True
+        return self._is_builder(sandbox) and is_of_a_network(address)
 
     def _named(self, sandbox: SandboxId, address: str, port: int) -> bool:
         grant = self._grant_for(sandbox) if self._grant_for else None

@@ -1,10 +1,9 @@
-"""Conformance suites of the engines' ports: what every driver must do, on the real engine.
+"""Conformance suites of `Bus`, `KeyValue` and `EventLog`: what every driver must do, on the real engine.
 
 Each suite takes what the driver opened and has one asynchronous method for each promise; a method raises
 `AssertionError` when the promise is broken. `promises(suite)` lists them, for any test runner.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import anyio
@@ -12,137 +11,15 @@ import anyio.lowlevel
 
 from hive.core.errors import (
     ConflictError,
-    EngineError,
     EngineTimeoutError,
-    HiveError,
     InvalidIdError,
     NoResponderError,
     TooLargeError,
 )
-from hive.engines.ports import Bus, Database, EventLog, KeyValue
+from hive.engines.ports import Bus, EventLog, KeyValue
+from hive.testing.promises import must_raise
 
 WAIT_S: Final = 10.0
-
-
-def promises(suite: type) -> Mapping[str, Callable[..., Awaitable[None]]]:
-    """Return the promises of a suite by name."""
-    return {
-        name: method
-        for name, method in vars(suite).items()
-        if callable(method) and not name.startswith("_")
-    }
-
-
-async def _raises(kind: type[HiveError], awaited: Awaitable[object]) -> None:
-    try:
-        await awaited
-    except kind as error:
-        assert error.what, "an error says what failed"
-        return
-    raise AssertionError(f"{kind.__name__} was expected")
-
-
-def _give_up() -> None:
-    raise LookupError
-
-
-class DatabaseSuite:
-    """Needs a table `conformance (id int PRIMARY KEY, note text)` that `hive_app` may read and write."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def a_row_that_was_written_is_read_again(self) -> None:
-        """Write and read."""
-        tag = await self._database.execute("INSERT INTO conformance VALUES ($1, $2)", 1, "one")
-        rows = await self._database.fetch("SELECT id, note FROM conformance WHERE id = $1", 1)
-        assert tag == "INSERT 0 1"
-        assert [dict(row) for row in rows] == [{"id": 1, "note": "one"}]
-
-    async def an_exception_rolls_a_transaction_back(self) -> None:
-        """Leave a transaction by an exception."""
-        try:
-            async with self._database.transaction() as transaction:
-                await transaction.execute("INSERT INTO conformance VALUES (2, 'two')")
-                _give_up()
-        except LookupError:
-            pass
-        assert not await self._database.fetch("SELECT 1 FROM conformance WHERE id = 2")
-
-    async def a_transaction_is_not_seen_before_it_commits(self) -> None:
-        """Look from another connection."""
-        async with self._database.transaction() as transaction:
-            await transaction.execute("INSERT INTO conformance VALUES (3, 'three')")
-            assert not await self._database.fetch("SELECT 1 FROM conformance WHERE id = 3")
-        assert await self._database.fetch("SELECT 1 FROM conformance WHERE id = 3")
-
-    async def a_unique_violation_is_a_conflict(self) -> None:
-        """Insert one key twice."""
-        await self._database.execute("INSERT INTO conformance VALUES (4, 'four')")
-        await _raises(
-            ConflictError, self._database.execute("INSERT INTO conformance VALUES (4, 'again')")
-        )
-
-    async def an_error_never_repeats_what_stood_in_a_statement(self) -> None:
-        """Provoke an error whose text would hold a value."""
-        try:
-            await self._database.fetch("SELECT $1::text::int AS number", "hunter2-is-secret")
-        except EngineError as error:
-            assert "hunter2" not in f"{error} {error.what} {error.why} {error.fix}"
-            return
-        message = "EngineError was expected"
-        raise AssertionError(message)
-
-    async def a_connection_is_usable_after_an_error(self) -> None:
-        """Fail more often than there are connections."""
-        for _ in range(20):
-            await _raises(EngineError, self._database.fetch("SELECT no_such_column"))
-        assert await self._database.fetch("SELECT 1")
-
-    async def the_application_role_may_not_change_the_schema(self) -> None:
-        """Try to create and to drop."""
-        await _raises(EngineError, self._database.execute("CREATE TABLE intruder (id int)"))
-        await _raises(EngineError, self._database.execute("DROP TABLE conformance"))
-
-    async def the_application_role_may_not_read_files_of_the_server(self) -> None:
-        """Try the ways in which a superuser reads files and runs programs."""
-        await _raises(EngineError, self._database.fetch("SELECT pg_read_file('PG_VERSION')"))
-        await _raises(
-            EngineError,
-            self._database.execute("COPY conformance (note) FROM PROGRAM 'id'"),
-        )
-
-    async def a_notice_reaches_whoever_listens(self) -> None:
-        """Listen, notify, receive."""
-        async with self._database.listen("conformance_news") as notices:
-            await self._database.execute("SELECT pg_notify('conformance_news', 'hello')")
-            with anyio.fail_after(WAIT_S):
-                assert await anext(aiter(notices)) == "hello"
-
-    async def many_at_once_are_served(self) -> None:
-        """Ask more at once than there are connections."""
-        answers: list[object] = []
-
-        async def ask(number: int) -> None:
-            rows = await self._database.fetch("SELECT $1::int AS n, pg_sleep(0.01)", number)
-            answers.append(rows[0]["n"])
-
-        with anyio.fail_after(WAIT_S):
-            async with anyio.create_task_group() as tasks:
-                for number in range(40):
-                    tasks.start_soon(ask, number)
-        assert sorted(map(str, answers)) == sorted(map(str, range(40)))
-
-    async def vectors_are_known(self) -> None:
-        """Measure a distance with pgvector."""
-        rows = await self._database.fetch("SELECT '[1,2]'::halfvec <-> '[1,4]'::halfvec AS far")
-        assert rows[0]["far"] == 2.0
-
-    async def it_reports_its_version(self) -> None:
-        """Ask what it is."""
-        report = await self._database.report()
-        assert report.engine == "postgresql"
-        assert int(report.version.partition(".")[0]) >= 15
 
 
 class BusSuite:
@@ -253,14 +130,14 @@ class BusSuite:
     async def nobody_there_is_told_at_once(self) -> None:
         """Ask where nobody listens."""
         with anyio.fail_after(WAIT_S / 2):
-            await _raises(
+            await must_raise(
                 NoResponderError, self._bus.request("suite.nobody", b"", timeout_s=WAIT_S)
             )
 
     async def a_silent_listener_is_a_timeout(self) -> None:
         """Ask somebody who never answers."""
         async with self._bus.subscribe("suite.silent"):
-            await _raises(
+            await must_raise(
                 EngineTimeoutError, self._bus.request("suite.silent", b"", timeout_s=0.05)
             )
 
@@ -284,16 +161,16 @@ class BusSuite:
         """Leave the context; then nobody listens."""
         async with self._bus.subscribe("suite.closed"):
             pass
-        await _raises(NoResponderError, self._bus.request("suite.closed", b"", timeout_s=WAIT_S))
+        await must_raise(NoResponderError, self._bus.request("suite.closed", b"", timeout_s=WAIT_S))
 
     async def a_message_over_the_limit_is_refused(self) -> None:
         """Publish and request too much."""
-        await _raises(TooLargeError, self._bus.publish("suite.large", bytes(9 << 20)))
+        await must_raise(TooLargeError, self._bus.publish("suite.large", bytes(9 << 20)))
 
     async def a_subject_with_a_wildcard_cannot_be_published_to(self) -> None:
         """Publish to patterns and broken subjects."""
         for subject in ("suite.*", "suite.>", "suite..x", "", "suite x", "suite.\r\nPUB", "."):
-            await _raises(InvalidIdError, self._bus.publish(subject, b""))
+            await must_raise(InvalidIdError, self._bus.publish(subject, b""))
 
     async def it_reports_what_it_is(self) -> None:
         """Ask what it is."""
@@ -348,7 +225,7 @@ class KeyValueSuite:
         first = await self._bucket.create("cas", b"1")
         second = await self._bucket.update("cas", b"2", revision=first)
         assert second > first
-        await _raises(ConflictError, self._bucket.update("cas", b"3", revision=first))
+        await must_raise(ConflictError, self._bucket.update("cas", b"3", revision=first))
         entry = await self._bucket.get("cas")
         assert entry is not None
         assert (entry.value, entry.revision) == (b"2", second)
@@ -375,7 +252,7 @@ class KeyValueSuite:
     async def an_expired_key_is_gone_and_can_be_created(self) -> None:
         """Let a lease run out: no trace of it may be in the way of the next one."""
         await self._bucket.create("lease", b"1", ttl_s=1)
-        await _raises(ConflictError, self._bucket.create("lease", b"2", ttl_s=1))
+        await must_raise(ConflictError, self._bucket.create("lease", b"2", ttl_s=1))
         with anyio.fail_after(WAIT_S):
             while await self._bucket.get("lease") is not None:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -406,7 +283,7 @@ class KeyValueSuite:
     async def a_key_with_a_wildcard_is_refused(self) -> None:
         """Use patterns and broken names as keys."""
         for key in ("*", "a.>", "a b", "", "a..b", "ä", "x\r\n"):
-            await _raises(InvalidIdError, self._bucket.put(key, b""))
+            await must_raise(InvalidIdError, self._bucket.put(key, b""))
 
 
 class EventLogSuite:
@@ -450,4 +327,4 @@ class EventLogSuite:
     async def a_strange_name_is_refused(self) -> None:
         """Use patterns and paths as names."""
         for name in ("*", "a.b", "a/b", "", "..", "x y"):
-            await _raises(InvalidIdError, self._events.append(name, b""))
+            await must_raise(InvalidIdError, self._events.append(name, b""))
