@@ -119,7 +119,8 @@ async def test_code_that_would_run_at_every_start_is_refused_and_never_runs(
         found = shop.environments.store.find(place.name)
         assert found
         assert found.startup
-        assert "STARTED" in await inside(shop, place, "print('the agent')")
+        if not name.startswith("usercustomize"):  # an isolated start leaves this one out
+            assert "STARTED" in await inside(shop, place, "print('the agent')")
 
 
 @pytest.mark.parametrize(

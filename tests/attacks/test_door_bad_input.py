@@ -20,6 +20,11 @@ HEADERS = {
 }
 
 
+def sending(**changes):
+    message = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "hi"}], **changes}
+    return {"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": {"message": message}}
+
+
 @pytest.fixture
 def migrations():
     return [*load_migrations("hive.security"), *load_migrations("hive.protocols.a2a")]
@@ -35,11 +40,6 @@ async def door(database):
 async def http(anyio_backend):
     async with httpx.AsyncClient(timeout=10) as http:
         yield http
-
-
-def sending(**changes):
-    message = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "hi"}], **changes}
-    return {"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": {"message": message}}
 
 
 async def post(http, door, body, *, agent="echo", path="", **headers):
@@ -98,6 +98,8 @@ async def test_a_deep_body_is_refused_before_it_is_parsed(http, door):
         (b'{"jsonrpc":"2.0","id":1,"method":"DropTables","params":{}}', -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{}}', -32602),
         (b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":[1]}', -32602),
+        (json.dumps(sending(parts=[{"text": "\ud800"}])).encode(), -32602),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ListTasks","params":{"status":"NO"}}', -32602),
     ],
 )
 async def test_malformed_json_rpc_has_the_standard_error(http, door, body, code):

@@ -168,7 +168,7 @@ async def test_a_node_killed_while_it_makes_its_database_begins_again(
 
 
 async def test_a_half_made_database_is_thrown_away(tmp_path):
-    half = tmp_path / "engines" / "postgres" / "data.fresh" / "base"
+    half = tmp_path / "engines" / "postgres" / "data.fresh-1" / "base"
     half.mkdir(parents=True)
     (half / "1").write_text("half")
     async with open_engines(settings_in(tmp_path)) as engines:

@@ -100,9 +100,9 @@ def test_what_is_on_record_is_told(evidence):
     for expected in (
         "researcher  read ledger.csv (1,204 lines)",
         "41 ms",
-        "stopped by the kernel: outside its mounts",
+        "not there: outside its mounts   (told by the agent)",
         "stopped at the gate: its grant names no host",
-        "stopped by the kernel: it has no network",
+        "no way out: it has no network   (told by the agent)",
         "its ceiling stopped it at 20",
         "Acme 1,920.00 · Brandt 311.40",
         "verified: 2 agents agree",

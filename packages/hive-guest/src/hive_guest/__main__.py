@@ -3,6 +3,7 @@
     python -I .../hive_guest/__main__.py --source FOLDER --path FILE [--attribute NAME]
     python -I .../hive_guest/__main__.py [--source FOLDER] --command -- ARGV...
     python -I .../hive_guest/__main__.py [--source FOLDER] --a2a-command -- ARGV...
+    python -I .../hive_guest/__main__.py --remote URL
 
 The socket to the node is the descriptor that `HIVE_TURN_FD` names (3).
 """

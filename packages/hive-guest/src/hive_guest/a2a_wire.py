@@ -11,24 +11,43 @@ from http.client import HTTPConnection, HTTPException
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, Final
+    import socket
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final, TypeAlias
 
     from hive_guest.parts import JsonObject
+
+    Address: TypeAlias = tuple[str, int] | Callable[[float], HTTPConnection]
+    """Host and port, or what opens a connection that waits that many seconds at most."""
 
 ANSWER_MAX_BYTES: Final = 16 << 20
 LINE_MAX_BYTES: Final = 12 << 20
 CARD_PATHS: Final = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 METHODS: Final = {
-    "1.0": {"send": "SendMessage", "stream": "SendStreamingMessage", "cancel": "CancelTask"},
-    "0.3": {"send": "message/send", "stream": "message/stream", "cancel": "tasks/cancel"},
+    "1.0": {
+        "send": "SendMessage",
+        "stream": "SendStreamingMessage",
+        "get": "GetTask",
+        "cancel": "CancelTask",
+    },
+    "0.3": {
+        "send": "message/send",
+        "stream": "message/stream",
+        "get": "tasks/get",
+        "cancel": "tasks/cancel",
+    },
 }
+FINISH_TIMEOUT_S: Final = 0.5
 ENDED: Final = frozenset({"COMPLETED", "FAILED", "CANCELED", "REJECTED"})
 WAITING: Final = frozenset({"INPUT_REQUIRED", "AUTH_REQUIRED"})
 
 
 class WireError(Exception):
-    """The other side did not answer, or not in the words of A2A."""
+    """The other side did not answer, or not in the words of A2A; `code` is what it said itself."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Event:
@@ -48,6 +67,11 @@ class Event:
         return str(state).removeprefix("TASK_STATE_").replace("-", "_").upper()
 
     @property
+    def at_rest(self) -> bool:
+        """Tell whether nothing comes after it until a client speaks again."""
+        return self.kind == "message" or self.state in ENDED | WAITING
+
+    @property
     def said(self) -> JsonObject | None:
         """Return the message that a status carries, or the message itself."""
         if self.kind == "message":
@@ -60,9 +84,7 @@ class Event:
 class A2AEndpoint:
     """One agent's JSON-RPC endpoint."""
 
-    def __init__(
-        self, address: tuple[str, int], path: str, version: str, headers: dict[str, str]
-    ) -> None:
+    def __init__(self, address: Address, path: str, version: str, headers: dict[str, str]) -> None:
         self._address = address
         self._path = path
         self.version = "0.3" if version.startswith("0.") else "1.0"
@@ -93,7 +115,22 @@ class A2AEndpoint:
                 yield _event(_result(_json(answer.read(ANSWER_MAX_BYTES + 1))))
                 return
             for data in _server_sent(answer):
-                yield _event(_result(_json(data)))
+                event = _event(_result(_json(data)))
+                if event.at_rest:
+                    exchange.finish(answer)
+                yield event
+
+    def get(self, task: str, *, timeout_s: float) -> Event:
+        """Ask how a task is.
+
+        Raises:
+            WireError: it is not known, or there was no answer.
+
+        """
+        with _Exchange(self._address, timeout_s) as exchange:
+            answer = exchange.post(self._path, self._request("get", {"id": task}))
+            result = _result(_json(answer.read(ANSWER_MAX_BYTES + 1)))
+            return _event(result if "kind" in result else {"task": result})
 
     def cancel(self, task: str, *, timeout_s: float) -> None:
         """Ask the other side to cancel a task.
@@ -119,12 +156,12 @@ class A2AEndpoint:
         return json.dumps(body).encode(), headers
 
     def _params(self, message: JsonObject) -> JsonObject:
-        return {"message": message if self.version != "0.3" else _to_0_3(message)}
+        if self.version != "0.3":
+            return {"message": message}
+        return {"message": _to_0_3(message), "configuration": {"blocking": True}}
 
 
-def get_json(
-    address: tuple[str, int], path: str, headers: dict[str, str], *, timeout_s: float
-) -> Any:
+def get_json(address: Address, path: str, headers: dict[str, str], *, timeout_s: float) -> Any:
     """Fetch a JSON document.
 
     Raises:
@@ -138,8 +175,11 @@ def get_json(
 class _Exchange:
     """One HTTP connection for one exchange; whatever fails on it is a `WireError`."""
 
-    def __init__(self, address: tuple[str, int], timeout_s: float) -> None:
-        self._connection = HTTPConnection(*address, timeout=timeout_s)
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._connection = (
+            address(timeout_s) if callable(address) else HTTPConnection(*address, timeout=timeout_s)
+        )
+        self._sock: socket.socket | None = None
 
     def __enter__(self) -> _Exchange:
         return self
@@ -149,6 +189,18 @@ class _Exchange:
         if isinstance(error, (OSError, HTTPException)):
             message = f"no answer: {type(error).__name__}: {error}"
             raise WireError(message) from error
+
+    def finish(self, answer: Any) -> None:
+        """Let the other side close first, for a moment: then nothing on the way was cut off."""
+        if self._sock is None:
+            return
+        self._sock.settimeout(FINISH_TIMEOUT_S)
+        try:
+            while answer.read(LINE_MAX_BYTES):
+                pass
+            self._sock.recv(1)
+        except (OSError, ValueError, HTTPException):
+            return
 
     def post(
         self, path: str, request: tuple[bytes, dict[str, str]], accept: str = "application/json"
@@ -160,7 +212,9 @@ class _Exchange:
         return self._send("GET", path, None, headers)
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Any:
-        self._connection.request(method, path, body, headers)
+        self._connection.connect()
+        self._sock = self._connection.sock
+        self._connection.request(method, path, body, {**headers, "connection": "close"})
         answer = self._connection.getresponse()
         if answer.status >= 400:
             told = answer.read(2048).decode("utf-8", "replace")
@@ -200,8 +254,9 @@ def _json(data: bytes) -> Any:
 def _result(answer: Any) -> JsonObject:
     if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
         error = answer["error"]
-        message = f"{error.get('message', 'error')} ({error.get('code')})"
-        raise WireError(message)
+        code = error.get("code")
+        message = f"{error.get('message', 'error')} ({code})"
+        raise WireError(message, code if isinstance(code, int) else 0)
     if not isinstance(answer, dict) or not isinstance(answer.get("result"), dict):
         message = "the answer is not JSON-RPC"
         raise WireError(message)

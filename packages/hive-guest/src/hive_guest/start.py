@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hive_guest.shapes import Loaded
 
-OPTIONS: Final = ("--source", "--path", "--attribute")
+OPTIONS: Final = ("--source", "--path", "--attribute", "--remote")
 KINDS: Final = ("--command", "--a2a-command")
 LINKS_MAX: Final = 512
 
@@ -92,6 +92,10 @@ def load(options: dict[str, str], kind: str, argv: list[str]) -> Loaded:
     """
     source = os.path.abspath(options.get("--source") or ".")
     enter_work(source)
+    if "--remote" in options:
+        from hive_guest.adapters.remote import load_remote
+
+        return load_remote(options["--remote"])
     if kind and not argv:
         raise UnusableError("No command was given.", "Write it after `--`.")
     if kind == "--command":

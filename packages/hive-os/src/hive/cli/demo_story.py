@@ -112,7 +112,7 @@ def _tell_file(teller: _Teller, evidence: Evidence) -> None:
     elif "got" in tried:
         teller.miss(text, "READ IT: the walls did not hold")
     elif tried.get("errno") in _STOPPED_BY_WALLS and evidence.key_opens_outside:
-        teller.add(text, "stopped by the kernel: outside its mounts")
+        teller.add(text, "not there: outside its mounts   (told by the agent)")
     else:
         teller.miss(text, f"failed, but not at a wall: {tried.get('error')}")
 
@@ -134,7 +134,7 @@ def _tell_sending(teller: _Teller, evidence: Evidence) -> None:
         ending = str(direct.get("error") or "GOT THROUGH") if direct else "NOT ON RECORD"
         teller.miss(text, ending)
     else:
-        teller.add(text, "stopped by the kernel: it has no network")
+        teller.add(text, "no way out: it has no network   (told by the agent)")
 
 
 def _tell_loop(teller: _Teller, evidence: Evidence) -> None:

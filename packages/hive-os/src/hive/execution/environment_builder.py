@@ -185,8 +185,8 @@ class EnvironmentBuilder:
 
     async def _ask(self, plan: EnvironmentPlan, url: str, own: HostRule) -> tuple[HostRule, ...]:
         names = [package_name(one) for one in plan.packages if not one.startswith("./")]
-        page = index.index_page(url, next(iter(names), ""))
-        argv = (plan.interpreter.path, "-I", "-S", "-c", index.SCRIPT, page)
+        pages = index.index_pages(url, next(iter(names), ""))
+        argv = (plan.interpreter.path, "-I", "-S", "-c", index.SCRIPT, *pages)
         lines: deque[str] = deque(maxlen=LINES_KEPT)
         async with (
             self._store.building("index") as folder,

@@ -15,30 +15,37 @@ from hive.execution.spec_file import host_rule
 
 HOSTS_MAX: Final = 8
 ANSWER: Final = "file-host "
+_EVERYWHERE: Final = ("pip", "setuptools")
 _HELP_TIMEOUT_S: Final = 10.0
 _DEFAULT: Final = re.compile(r"--default-index.*?<(https?://[^\s>]+)>", re.DOTALL)
 
 SCRIPT: Final = """
-import re, sys, urllib.parse, urllib.request
-page = sys.argv[1]
-accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
-parts = urllib.parse.urlsplit(page)
-headers = {"Accept": accept, "User-Agent": "hive"}
-if parts.username:
-    import base64
-    pair = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
-    headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    netloc = parts.hostname + (f":{parts.port}" if parts.port else "")
-    page = parts._replace(netloc=netloc).geturl()
-with urllib.request.urlopen(urllib.request.Request(page, headers=headers), timeout=30) as answer:
-    text = answer.read(64 << 20).decode("utf-8", "replace")
-hosts = set()
-for link in re.findall(r'(?:"url":\\s*"|href=["\\'])([^"\\']+)', text):
-    there = urllib.parse.urlsplit(urllib.parse.urljoin(page, link))
-    if there.hostname:
-        hosts.add(f"{there.hostname}:{there.port or (443 if there.scheme == 'https' else 80)}")
-for host in sorted(hosts)[:8]:
-    print("file-host", host)
+import base64, re, sys, urllib.error, urllib.parse, urllib.request
+def read(page):
+    parts = urllib.parse.urlsplit(page)
+    accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+    headers = {"Accept": accept, "User-Agent": "hive"}
+    if parts.username:
+        pair = urllib.parse.unquote(parts.username) + ":" + urllib.parse.unquote(parts.password or "")
+        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        netloc = parts.hostname + (f":{parts.port}" if parts.port else "")
+        page = parts._replace(netloc=netloc).geturl()
+    with urllib.request.urlopen(urllib.request.Request(page, headers=headers), timeout=30) as answer:
+        text = answer.read(64 << 20).decode("utf-8", "replace")
+    for link in re.findall(r'(?:"url":\\s*"|href=["\\'])([^"\\']+)', text):
+        there = urllib.parse.urlsplit(urllib.parse.urljoin(page, link))
+        if there.hostname:
+            yield f"{there.hostname}:{there.port or (443 if there.scheme == 'https' else 80)}"
+for page in sys.argv[1:]:
+    try:
+        hosts = sorted(set(read(page)))[:8]
+    except urllib.error.HTTPError as error:
+        print(error)
+        continue
+    for host in hosts:
+        print("file-host", host)
+    if hosts:
+        break
 """
 """Run inside the walls by the bare interpreter: print the hosts that a page of the index names."""
 
@@ -96,9 +103,10 @@ def index_host(url: str) -> HostRule:
     return HostRule(host=host.lower(), ports=(port or (443 if parts.scheme == "https" else 80),))
 
 
-def index_page(url: str, package: str) -> str:
-    """Return the address of a package's page on an index."""
-    return f"{url.rstrip('/')}/{package or 'pip'}/"
+def index_pages(url: str, package: str) -> tuple[str, ...]:
+    """Return the pages to ask, in order: what every index has first, the stranger's package last."""
+    names = dict.fromkeys((*_EVERYWHERE, *filter(None, (package,))))
+    return tuple(f"{url.rstrip('/')}/{name}/" for name in names)
 
 
 def answered_hosts(lines: list[str]) -> tuple[HostRule, ...]:

@@ -44,11 +44,7 @@ class Preparer:
 
         """
         if spec.entry.kind is StartKind.REMOTE:
-            raise SpecError(
-                f"{spec.name} runs elsewhere.",
-                why="A remote agent has nothing to prepare.",
-                fix="Call it by its card.",
-            )
+            return await to_thread.run_sync(self._proxy, spec)
         source = await to_thread.run_sync(self._staged, spec)
         interpreter = await to_thread.run_sync(self._interpreter, spec.python)
         python, place, digest = _bare(interpreter), "", ""
@@ -70,6 +66,17 @@ class Preparer:
             reads=tuple(filter(None, (*interpreter.reads, place, guest.FOLDER, str(source)))),
             environment=_environment(spec, interpreter, place),
             digest=digest,
+        )
+
+    def _proxy(self, spec: AgentSpec) -> Prepared:
+        """Prepare what stands for an agent that runs elsewhere: the guest alone, behind the same walls."""
+        interpreter = self._interpreter("")
+        return Prepared(
+            spec=spec,
+            argv=(*_bare(interpreter), guest.MAIN_PATH, "--remote", spec.entry.url),
+            reads=(*interpreter.reads, guest.FOLDER),
+            environment=_environment(spec, interpreter, ""),
+            digest=spec.digest,
         )
 
     def _staged(self, spec: AgentSpec) -> Path:

@@ -7,7 +7,7 @@ attribute *is* finds the guest out, behind the walls.
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -65,7 +65,7 @@ def find_source(text: str, *, cwd: Path, home: Path, name: str = "") -> FoundSou
     """
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", text)
     if scheme:
-        return _remote(text, name)
+        return _remote(text, name, SpecTable(), folder=cwd, home=home)
     path, attribute = _split(text, cwd)
     found = Path(path).expanduser() if not path.startswith("~") else home / path[2:]
     found = cwd / found
@@ -105,11 +105,13 @@ def find_command(
         argv=tuple(argv),
     )
     script = next((one for one in named if "." in one), Path(argv[0]).name)
-    derived = table.name or script.rpartition("/")[2].partition(".")[0]
+    stem = script.rpartition("/")[2].partition(".")[0]
+    derived = table.name or (folder.name if stem in _PLAIN_NAMES else stem)
     return _found(entry, table, visible, requirements, python, name=name or derived, home=home)
 
 
-def _remote(url: str, name: str) -> FoundSource:
+def _remote(url: str, name: str, table: SpecTable, *, folder: Path, home: Path) -> FoundSource:
+    """Take the address of an agent or its card; what it needs is to reach that one host."""
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     good = parts.scheme == "https" or (parts.scheme == "http" and local)
@@ -119,12 +121,23 @@ def _remote(url: str, name: str) -> FoundSource:
             why="A remote agent is an https URL (http only on this machine) without a user or password.",
             fix="Give the address of the agent or of its card.",
         )
+    if parts.hostname == "localhost":  # an inner address is reached where it is named, never a name
+        parts = parts._replace(netloc=f"127.0.0.1:{parts.port or 80}")
     path = parts.path if parts.path.endswith(".json") else parts.path.rstrip("/") + CARD_PATH
     card = parts._replace(path=path, query="", fragment="").geturl()
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    needs = spec_file.needs_of(table, folder=folder, home=home)
+    own = spec_file.host_rule(f"{host}:{port}")
     entry = EntryPoint(kind=StartKind.REMOTE, url=card)
     spec = AgentSpec(
-        name=_valid_name(name or parts.hostname.replace(".", "-"), given=bool(name)),
+        name=_valid_name(name or host.strip("[]").replace(".", "-"), given=bool(name)),
         entry=entry,
+        description=plain_text(table.description, keep="\n"),
+        version=plain_text(table.version)[:64],
+        needs=replace(needs, hosts=tuple(dict.fromkeys((own, *needs.hosts))), models=()),
+        skills=spec_file.skills_of(table),
+        public=table.public,
         digest=sha256_hex(encode(entry)),
     )
     return FoundSource(spec=spec)
@@ -224,7 +237,7 @@ def _declared(
     """Follow a `hive-agent.toml` that names a command or a remote agent."""
     chosen = name or table.name or Path(visible.folder).name
     if table.url:
-        return _remote(table.url, chosen)
+        return _remote(table.url, chosen, table, folder=Path(visible.folder), home=home)
     entry = EntryPoint(
         kind=StartKind.A2A_COMMAND if table.serves_a2a else StartKind.COMMAND,
         source=visible.folder,

@@ -8,7 +8,7 @@ from hive.core.call import Principal, PrincipalKind
 from hive.core.errors import NotFoundError, StateError
 from hive.core.ids import MessageId, TaskId
 from hive.core.task import Message, Role, Task, TaskEvent
-from hive.kernel.feed import TaskFeed
+from hive.kernel.feed import LiveTask, TaskFeed
 from hive.kernel.jobs import TurnJob
 from hive.kernel.ports import TaskPage, TaskQuery
 from hive.ledger.tasks import TaskStore
@@ -66,14 +66,29 @@ class TaskDesk:
             StateError: it has ended.
 
         """
-        task = await self.get(principal, task_id)
-        live = self._feed.get(task_id)
-        if live is None:
+        live = await self.live(principal, task_id)
+        if live.task.state.terminal:
             raise StateError(
-                f"The task is {task.state.value}: there is nothing to follow.",
+                f"The task is {live.task.state.value}: there is nothing to follow.",
                 fix="Get the task instead.",
             )
+        # A task that waits for its client has nothing new to tell until the client speaks.
         yield live.watch()
+
+    async def live(self, principal: Principal, task_id: TaskId) -> LiveTask:
+        """Return a task as it can be waited for, also while its agent is still being brought back.
+
+        Raises:
+            NotFoundError: there is none, or it is another owner's.
+
+        """
+        task = await self.get(principal, task_id)
+        known = self._feed.get(task_id)
+        if known is not None:
+            return known
+        if task.state.terminal or task.state.interrupted:
+            return LiveTask(task, at_rest=True)
+        return self._feed.open(task)
 
     async def history(self, job: TurnJob) -> tuple[Message, ...]:
         """Return the conversation before a turn's message: earlier tasks of the context, then its own."""

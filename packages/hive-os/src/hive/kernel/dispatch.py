@@ -4,8 +4,8 @@ This is the gate as the doors see it (`kernel.ports.Gate`); there is no other wa
 a tool or a host.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -28,8 +28,9 @@ from hive.core.task import (
 )
 from hive.kernel.admission import Admission
 from hive.kernel.calls import CallMaker, recorded_again
+from hive.kernel.delivery import TaskDelivery, one_at_a_time, within_turn
 from hive.kernel.desk import TaskDesk
-from hive.kernel.feed import LiveTask, TaskFeed
+from hive.kernel.feed import TaskFeed
 from hive.kernel.jobs import TurnJob
 from hive.kernel.outcomes import append_patiently
 from hive.kernel.passage import LivePassage, RecordedPassage
@@ -45,34 +46,6 @@ from hive.observability.spans import Tracer
 RESULT_TIMEOUT_S: Final = 10.0
 ADMIT: Final = "hive.admit"
 RECORD_INTENT: Final = "hive.record intent"
-
-
-@contextmanager
-def _claimed(taken: set[TaskId], task: TaskId) -> Iterator[None]:
-    """Let one message at a time continue a task."""
-    if task in taken:
-        raise StateError("The task is already being continued.", fix="Wait, then get the task.")
-    taken.add(task)
-    try:
-        yield
-    finally:
-        taken.discard(task)
-
-
-class TaskDelivery:
-    """A message that an agent accepted."""
-
-    def __init__(self, live: LiveTask) -> None:
-        self._live = live
-        self.task = live.task
-
-    def events(self) -> AsyncIterator[TaskEvent]:
-        """Yield the whole task, then its changes until it is at rest."""
-        return self._live.watch()
-
-    async def settled(self) -> Task:
-        """Wait until it is at rest."""
-        return await self._live.wait_settled()
 
 
 class Dispatcher:
@@ -129,8 +102,9 @@ class Dispatcher:
             if refused is not None:
                 yield refused
                 return
-        async with self._passing(LivePassage(call, act)) as passage:
-            yield passage
+        with within_turn(turn, call, self._clock):
+            async with self._passing(LivePassage(call, act)) as passage:
+                yield passage
 
     async def send(self, attempt: Attempt, agent: AgentId, message: Message) -> Refused | Delivery:
         """Admit a message for an agent, make it durable, wake the agent.
@@ -151,7 +125,7 @@ class Dispatcher:
             raise NotFoundError(f"There is no agent {agent!r}.", fix="See `hive ps`.")
         if message.task_id is None:
             return await self._open(call, agent, message, turn)
-        with _claimed(self._continuing, message.task_id):
+        with one_at_a_time(self._continuing, message.task_id):
             task = await self._waiting_task(attempt.principal, agent, message.task_id)
             return await self._resume(call, task, message, turn)
 
@@ -358,11 +332,7 @@ class Dispatcher:
         return task
 
     async def _delivery_of(self, principal: Principal, task_id: TaskId) -> Delivery:
-        live = self._feed.get(task_id)
-        if live is None:
-            live = LiveTask(await self._desk.get(principal, task_id))
-            live.settle()
-        return TaskDelivery(live)
+        return TaskDelivery(await self._desk.live(principal, task_id))
 
     async def _cancel_at_rest(self, task: Task) -> Task:
         move = StatusChanged(

@@ -26,15 +26,12 @@ NOTICES_BEHIND_MAX: Final = 4096
 class LiveTask:
     """One task while it is under way."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, at_rest: bool = False) -> None:
         self.task = task
         self._watchers: list[MemoryObjectSendStream[TaskEvent]] = []
         self._settled = anyio.Event()
-
-    @property
-    def at_rest(self) -> bool:
-        """Tell whether it has ended or waits for its client."""
-        return self.task.state.terminal or self.task.state.interrupted
+        if at_rest:
+            self._settled.set()
 
     def apply(self, move: TaskMove, at: datetime) -> None:
         """Take a move and tell the watchers; a watcher that is too far behind loses its stream."""

@@ -5,7 +5,7 @@ traces of something that went on calling after its turn, cost it its life.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,32 +15,26 @@ from typing import Final
 
 import anyio
 
-from hive.core.clock import Clock
 from hive.core.errors import HiveError, SandboxError, SpecError
 from hive.core.grant import Grant, Tier
 from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId, new_id
-from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
-from hive.core.task import Message, StatusChanged, TaskState
+from hive.core.task import StatusChanged, TaskState
 from hive.execution.ports import (
     Description,
     LogLine,
     Opening,
     Prepared,
     Sandbox,
-    SandboxDriver,
     Wall,
 )
-from hive.kernel.feed import TaskFeed
+from hive.kernel.host_parts import HostParts, keys_of
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue
-from hive.kernel.logbook import LogBook
-from hive.kernel.outcomes import OutcomeDesk
 from hive.kernel.patience import patiently
-from hive.kernel.ports import AgentState, AgentView, GateListener
+from hive.kernel.ports import AgentState, AgentView
 from hive.kernel.recovery import ATTEMPTS_MAX
 from hive.kernel.turn_run import TurnRun
-from hive.kernel.turns import RunningTurn, TurnBook
-from hive.observability.spans import Tracer
+from hive.kernel.turns import RunningTurn
 
 log: Final = logging.getLogger(__name__)
 READY_TIMEOUT_S: Final = 60.0
@@ -48,25 +42,6 @@ RESTARTS_MAX: Final = 6
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
 DATABASE_TIMEOUT_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostParts:
-    """What every hosted agent needs of the node."""
-
-    driver: SandboxDriver
-    gates: GateListener
-    turns: TurnBook
-    feed: TaskFeed
-    outcomes: OutcomeDesk
-    logs: LogBook
-    tracer: Tracer
-    clock: Clock
-    randomness: Randomness
-    run_directory: Path
-    history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]]
-    rerun: Callable[[TurnJob], Awaitable[TurnJob]]
-    note_rerun: Callable[[TurnJob], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -252,7 +227,7 @@ class HostedAgent:
         try:
             async with (
                 parts.gates.listen(sandbox_id, str(directory)) as environment,
-                self._spawned(sandbox_id, directory, {**environment, **_keys(handle)}) as sandbox,
+                self._spawned(sandbox_id, directory, {**environment, **keys_of(handle)}) as sandbox,
             ):
                 slot = self._slots[sandbox_id] = _Slot(sandbox=sandbox, id=sandbox_id)
                 yield slot
@@ -320,11 +295,9 @@ class HostedAgent:
         )
         try:
             end = await self._turn(slot, job, turn, run)
-            if end.ending is Ending.DIED and not job.canceled.is_set():
+            again = end.ending is Ending.DIED and not job.canceled.is_set()
+            if again or not await self._recorded(job, end):
                 await self._again(job, end)
-            else:
-                with self.parts.tracer.start("hive.record result", parent=job.call.trace):
-                    await self.parts.outcomes.finish(job, end)
         finally:
             self._running.pop(job.task, None)
             self._idle.set()
@@ -337,7 +310,9 @@ class HostedAgent:
         try:
             if job.rerun is not None:
                 await patiently(partial(self.parts.note_rerun, job), timeout_s=DATABASE_TIMEOUT_S)
-            history = await patiently(partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S)
+            history = await patiently(
+                partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S
+            )
             with self.parts.tracer.start("hive.turn", parent=job.call.trace) as span:
                 span.set("hive.sandbox.id", slot.id)
                 span.set("hive.turn.attempt", job.attempt)
@@ -381,9 +356,17 @@ class HostedAgent:
     async def _again(self, job: TurnJob, end: TurnEnd) -> None:
         if job.attempt >= ATTEMPTS_MAX:
             reason = f"its turn was cut short {job.attempt} times; the last time: {end.reason}"
-            await self.parts.outcomes.finish(job, TurnEnd(ending=Ending.FAILED, reason=reason))
+            await self._recorded(job, TurnEnd(ending=Ending.FAILED, reason=reason))
             return
-        self.queue.put(await self.parts.rerun(job), first=True)
+        try:
+            self.queue.put(await self.parts.rerun(job), first=True)
+        except Exception:
+            # It stays open in the ledger, so the next start of the agent takes it up.
+            log.exception("turn.not_taken_up", extra={"agent": self.spec.name, "task": job.task})
+
+    async def _recorded(self, job: TurnJob, end: TurnEnd) -> bool:
+        with self.parts.tracer.start("hive.record result", parent=job.call.trace):
+            return await self.parts.outcomes.finish(job, end)
 
     def _log(self, line: LogLine, task: TaskId) -> None:
         self.parts.logs.add(self.spec.name, line.text, level=line.level, task=task)
@@ -394,8 +377,3 @@ def _first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _keys(handle: str) -> dict[str, str]:
-    names = ("HIVE_HANDLE", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
-    return dict.fromkeys(names, handle)

@@ -8,7 +8,7 @@ import anyio
 
 from hive.core.call import Outcome
 from hive.core.clock import Clock
-from hive.core.errors import EngineError
+from hive.core.errors import BadInputError, EngineError, StateError
 from hive.core.ids import MessageId, new_id, plain_text
 from hive.core.randomness import Randomness
 from hive.core.task import (
@@ -89,8 +89,15 @@ class OutcomeDesk:
                 task=job.task,
             )
             await append_patiently(self.writer, held, timeout_s=WRITE_TIMEOUT_S)
-        if not await append_patiently(self.writer, draft, timeout_s=WRITE_TIMEOUT_S):
-            return False
+        try:
+            if not await append_patiently(self.writer, draft, timeout_s=WRITE_TIMEOUT_S):
+                return False
+        except (BadInputError, StateError) as error:
+            log.warning("turn.end_not_recordable", extra={"task": job.task, "error": error.what})
+            if not end.artifacts and end.message is None:
+                return False
+            bare = TurnEnd(ending=Ending.FAILED, reason=f"what it made cannot be recorded: {error}")
+            return await self.finish(job, bare)
         self._publish(job, artifacts, status)
         return True
 

@@ -30,13 +30,14 @@ from hive.kernel.claims import ClaimBook
 from hive.kernel.jobs import TurnJob
 from hive.kernel.record import event, frames_of
 from hive.kernel.replay import RecordedCall, Rerun
+from hive.kernel.turns import CHAIN_DEPTH_MAX
 from hive.ledger.entry import Draft, Entry, EntryKind
 from hive.ledger.journal import Journal, Step
 from hive.ledger.rows import entries_of_task
 from hive.ledger.tasks import TaskStore
 from hive.ledger.writer import LedgerWriter
 
-RECOVERIES_MAX: Final = 5
+ATTEMPTS_MAX: Final = 6
 RECOVERED: Final = "turn.recovered"
 REPEAT_ALLOWED: Final = "effect.repeat"
 
@@ -115,12 +116,13 @@ class Recovery:
             self._claims.restore(_claims_of(step.intent))
         message = next(one for one in reversed(task.history) if one.role is Role.USER)
         events = await self._journal.events(task.id)
-        attempt = 1 + sum(1 for entry in events if entry.name == RECOVERED)
+        attempt = 2 + sum(1 for entry in events if entry.name == RECOVERED)
         allowed = frozenset(
             step.call for step in inner for one in step.decisions if one.name == REPEAT_ALLOWED
         )
+        call = _call_of(own.intent)
         return TurnJob(
-            call=_call_of(own.intent),
+            call=call,
             agent=task.agent,
             owner=task.owner,
             task=task.id,
@@ -128,7 +130,21 @@ class Recovery:
             message=message,
             rerun=Rerun.of([_recorded(step) for step in inner if _admitted(step)], allowed=allowed),
             attempt=attempt,
+            ancestors=await self._ancestors(call),
         )
+
+    async def _ancestors(self, call: Call) -> tuple[AgentId, ...]:
+        """Return the agents whose turns wait for a call, nearest last."""
+        above: list[AgentId] = []
+        parent = call.parent
+        while parent is not None and len(above) < CHAIN_DEPTH_MAX:
+            step = (await self._journal.recorded([parent])).get(parent)
+            if step is None:
+                break
+            body = _body(step.intent)
+            above.append(AgentId(body.target))
+            parent = None if body.parent is None else CallId(body.parent)
+        return tuple(reversed(above))
 
     async def parked(self) -> list[tuple[Task, Entry]]:
         """Return the tasks that wait for a person, each with the line that holds it."""
@@ -174,7 +190,7 @@ class Recovery:
         return replace(held, state=state, status_message=None)
 
     async def note(self, job: TurnJob) -> None:
-        """Write that a turn runs again, so that a turn that kills its node does so only so often."""
+        """Write that a turn begins again, so that one that kills its node does so only so often."""
         await self._writer.append(
             event(
                 RECOVERED,
@@ -193,18 +209,32 @@ def _admitted(step: Step) -> bool:
 
 def _recorded(step: Step) -> RecordedCall:
     body = _body(step.intent)
-    outcome = None if step.result is None else Outcome(_body(step.result).outcome)
     child = step.intent.task if body.verb == Verb.SEND else None
     frames = frames_of(step.content) if step.content is not None else ()
     return RecordedCall(
         id=CallId(str(step.intent.call)),
         key=(body.verb, body.target, body.argument_hash),
         effect=EffectClass(body.effect),
-        outcome=outcome,
+        outcome=_known_outcome(step, frames),
         frames=frames,
         task=None if child is None else TaskId(child),
         target=body.target,
     )
+
+
+def _known_outcome(step: Step, frames: tuple[bytes, ...]) -> Outcome | None:
+    """Return how a call ended, None where its record cannot stand for it.
+
+    What was cut off, or was too large to keep, is as good as open: it is done again where it may be.
+    """
+    if step.result is None:
+        return None
+    outcome = Outcome(_body(step.result).outcome)
+    if _body(step.intent).verb == Verb.SEND:
+        return outcome
+    if step.content is None or (outcome is not Outcome.OK and not frames):
+        return None
+    return None if outcome is Outcome.CANCELED else outcome
 
 
 def _call_of(entry: Entry) -> Call:

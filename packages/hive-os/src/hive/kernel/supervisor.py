@@ -7,7 +7,7 @@ node as `Placement`.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,19 +18,21 @@ from hive.core.call import Principal
 from hive.core.clock import Clock
 from hive.core.errors import EngineError, NotFoundError
 from hive.core.grant import Grant, Tier
-from hive.core.ids import AgentId, TaskId
+from hive.core.ids import AgentId, TaskId, plain_text
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task
 from hive.execution.ports import Prepared, SandboxDriver
 from hive.kernel.feed import TaskFeed
-from hive.kernel.hosting import HostedAgent, HostParts
+from hive.kernel.host_parts import HostParts
+from hive.kernel.hosting import HostedAgent
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.patience import patiently
 from hive.kernel.ports import AgentLog, AgentState, AgentView, GateListener
 from hive.kernel.record import event
-from hive.kernel.recovery import RECOVERIES_MAX, Recovery
+from hive.kernel.recovery import ATTEMPTS_MAX, Recovery
 from hive.kernel.registry import AgentRegistry, Deployment
 from hive.kernel.turns import TurnBook
 from hive.ledger.writer import LedgerWriter
@@ -39,6 +41,7 @@ from hive.observability.spans import Tracer
 log: Final = logging.getLogger(__name__)
 RERUN_PAUSE_S: Final = 0.2
 RETURN_TIMEOUT_S: Final = 20.0
+DATABASE_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,7 @@ class Supervisor:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             self._feed.start(tasks)
-            for deployment in await self._registry.all():
+            for deployment in await patiently(self._registry.all, timeout_s=DATABASE_TIMEOUT_S):
                 if not deployment.stopped:
                     self._returning[deployment.spec.name] = _Returning(deployment)
                     tasks.start_soon(self._return_quietly, deployment)
@@ -229,7 +232,9 @@ class Supervisor:
 
     def enqueue(self, job: TurnJob) -> None:
         """Let a turn wait for its agent."""
-        self._hosted[job.agent].queue.put(job)
+        hosted = self._hosted.get(job.agent)
+        if hosted is not None:  # else it is in the ledger, and taken up when the agent is back
+            hosted.queue.put(job)
 
     async def cancel(self, agent: AgentId, task: TaskId) -> bool:
         """Cancel a task's turn; False where none waits or runs."""
@@ -254,11 +259,9 @@ class Supervisor:
             try:
                 task = await self._recovery.task(job.task)
                 again = await self._recovery.job(task)
-                await self._recovery.note(again)
             except EngineError:
                 await anyio.sleep(RERUN_PAUSE_S)
             else:
-                again.ancestors = job.ancestors
                 again.canceled = job.canceled
                 return again
 
@@ -275,9 +278,15 @@ class Supervisor:
         try:
             await self._return(deployment)
         except Exception as error:
-            log.exception("agent.did_not_return", extra={"agent": deployment.spec.name})
-            self._logs.add(deployment.spec.name, f"did not start: {error}", level="error")
-        finally:
+            name = deployment.spec.name
+            log.exception("agent.did_not_return", extra={"agent": name})
+            self._logs.add(name, f"did not start: {error}", level="error")
+            returning = self._returning[name]
+            returning.view = replace(
+                returning.view, state=AgentState.BROKEN, reason=plain_text(str(error))
+            )
+            returning.over.set()
+        else:
             self._returning.pop(deployment.spec.name).over.set()
 
     async def _return(self, deployment: Deployment) -> AgentView:
@@ -295,28 +304,34 @@ class Supervisor:
             prepared=placed.prepared,
             parts=self._parts(placed.driver),
         )
+        # From here on new turns wait in its queue; what is older is taken up before it works.
         self._hosted[spec.name] = hosted
+        await patiently(lambda: self._take_up(hosted), timeout_s=DATABASE_TIMEOUT_S)
         if self._tasks is None:
             raise NotFoundError("The node is ending.", fix="Start it again.")
         self._tasks.start_soon(hosted.serve)
-        await self._take_up(hosted)
         await hosted.wait_ready()
         return hosted.view()
 
     async def _take_up(self, hosted: HostedAgent) -> None:
         """Queue the turns that were open when the agent or the node ended."""
-        for task in sorted(
-            await self._recovery.open_tasks(hosted.spec.name), key=lambda one: one.created_at
-        ):
+        name = hosted.spec.name
+        open_tasks = await self._recovery.open_tasks(name)
+        for task in sorted(open_tasks, key=lambda one: one.created_at):
             job = await self._recovery.job(task)
+            if hosted.holds(task.id):
+                continue
             self._feed.open(task)
-            if job.attempt > RECOVERIES_MAX:
-                reason = f"its turn did not end in {RECOVERIES_MAX} starts of the node"
+            if job.attempt > ATTEMPTS_MAX:
+                reason = f"its turn was begun {ATTEMPTS_MAX} times and never ended"
                 end = TurnEnd(ending=Ending.FAILED, reason=reason)
                 await self._outcomes.finish(job, end)
                 continue
-            await self._recovery.note(job)
             hosted.queue.put(job)
+        known = {task.id for task in open_tasks}
+        for live in self._feed.of_agent(name):
+            if live.id not in known and not hosted.holds(live.id):
+                self._feed.settle(await self._recovery.task(live.id))
 
     def _parts(self, driver: SandboxDriver) -> HostParts:
         return HostParts(
@@ -332,6 +347,7 @@ class Supervisor:
             run_directory=self._run_directory,
             history=self._history,
             rerun=self.rerun,
+            note_rerun=self._recovery.note,
         )
 
     async def _say(self, name: str, principal: Principal, agent: AgentId) -> None:

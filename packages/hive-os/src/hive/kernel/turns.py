@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import anyio
+
 from hive.core.call import Call, Principal, PrincipalKind, Refused, TraceContext
 from hive.core.grant import Grant
 from hive.core.ids import AgentId, CallId, OwnerId, SandboxId, TaskId, TurnId
@@ -21,7 +23,7 @@ CHAIN_DEPTH_MAX: Final = 8
 
 @dataclass(slots=True, kw_only=True)
 class RunningTurn:
-    """One turn while it runs: what its inner calls inherit.
+    """One turn while it runs: what its inner calls inherit, and `calls`, those under way.
 
     `ancestors` are the agents whose turns wait for this one, nearest last. `rerun` serves recorded
     results after a crash. `parked` is set when a *once* effect (`parked_call`) must not be
@@ -41,6 +43,7 @@ class RunningTurn:
     rerun: Rerun | None = None
     parked: str = ""
     parked_call: CallId | None = None
+    calls: set[anyio.CancelScope] = field(default_factory=set)
 
     @property
     def principal(self) -> Principal:
@@ -96,8 +99,10 @@ class TurnBook:
         self._turns[turn.id] = turn
 
     def end(self, turn: RunningTurn) -> None:
-        """End a turn: its handle is worthless at once."""
+        """End a turn: its handle is worthless at once, and what it left under way is cut off."""
         self._turns.pop(turn.id, None)
+        for scope in tuple(turn.calls):
+            scope.cancel()
         bound = self._bound.get(turn.sandbox)
         if bound is not None and bound.turn is turn:
             bound.turn = None

@@ -14,11 +14,11 @@ from typing import Final, Protocol, cast
 import anyio
 from anyio.abc import TaskGroup
 
-from hive.core.clock import Clock, SystemClock
+from hive.core.clock import Clock
 from hive.core.errors import EngineError, LedgerError, TierUnavailableError
 from hive.core.grant import Tier
 from hive.core.ids import SandboxId
-from hive.core.randomness import Randomness, SystemRandomness
+from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines import Engines, Migration, load_migrations, open_engines
 from hive.engines.ports import Database
@@ -79,6 +79,17 @@ class WitnessOpener(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLedger:
+    """The ledger of a running node, and the keys that vouch for it."""
+
+    contents: Contents
+    writer: LedgerWriter
+    checkpointer: Checkpointer
+    signer: NoteSigner
+    witness: Witness
+
+
 @dataclass(slots=True, kw_only=True)
 class Node:
     """The parts of a running node that doors, console and doctor need."""
@@ -88,11 +99,7 @@ class Node:
     clock: Clock
     randomness: Randomness
     engines: Engines
-    contents: Contents
-    writer: LedgerWriter
-    checkpointer: Checkpointer
-    signer: NoteSigner
-    witness: Witness
+    ledger: OpenLedger
     kernel: Kernel
     placement: TierPlacement
     probes: tuple[Probe, ...]
@@ -116,8 +123,8 @@ async def open_node(
     run_directory: Path,
     public: PublicRoutes,
     meanwhile: Callable[[], None],
-    clock: Clock | None = None,
-    randomness: Randomness | None = None,
+    clock: Clock,
+    randomness: Randomness,
 ) -> AsyncIterator[Node]:
     """Open engines, ledger, execution and kernel; `meanwhile` runs while the engines come up.
 
@@ -127,35 +134,17 @@ async def open_node(
         TierUnavailableError: the walls that are demanded do not stand.
 
     """
-    clock, randomness = clock or SystemClock(), randomness or SystemRandomness()
     turns, logs = TurnBook(randomness), LogBook(clock, state.logs)
     async with AsyncExitStack() as stack:
         stack.callback(logs.close)
         engines = await stack.enter_async_context(
             open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
         )
-        contents = Contents(engines.database, master_key=state.master_key, randomness=randomness)
-        signer = NoteSigner(state.signer_name, state.checkpoint_seed)
-        witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))
-        checkpointer = Checkpointer(engines.database, signer=signer, witness=witness, clock=clock)
-        writer = await stack.enter_async_context(
-            LedgerWriter.open(
-                engines.database,
-                contents,
-                node=state.node_id,
-                state_dir=state.path,
-                clock=clock,
-                randomness=randomness,
-                disk_floor_bytes=settings.disk_floor_bytes,
-                observer=checkpointer.observe,
-            )
-        )
-        driver = await stack.enter_async_context(_process_tier(settings, turns, logs))
-        probes = await _probe(driver, settings)
+        ledger = await _open_ledger(stack, settings, state, engines, clock, randomness)
+        driver, probes = await _open_tier(stack, settings, turns, logs)
         tasks = await stack.enter_async_context(_task_group())
         inside = SandboxRoutes()
-        spans = span_store(settings, engines.database)
-        feed = SpanFeed(spans, clock=clock)
+        feed = SpanFeed(spans := span_store(settings, engines.database), clock=clock)
         tracer = Tracer(feed, randomness=randomness)
         kernel, placement = _kernel(
             Ground(
@@ -163,8 +152,8 @@ async def open_node(
                 clock=clock,
                 randomness=randomness,
                 database=engines.database,
-                contents=contents,
-                writer=writer,
+                contents=ledger.contents,
+                writer=ledger.writer,
                 turns=turns,
                 logs=logs,
                 tracer=tracer,
@@ -174,20 +163,14 @@ async def open_node(
             probes=probes,
             inside=inside,
         )
-        tasks.start_soon(feed.run)
-        tasks.start_soon(checkpointer.run)
-        tasks.start_soon(_summarise_refusals, kernel, writer)
+        _start_keepers(tasks, feed, ledger, kernel)
         yield Node(
             settings=settings,
             state=state,
             clock=clock,
             randomness=randomness,
             engines=engines,
-            contents=contents,
-            writer=writer,
-            checkpointer=checkpointer,
-            signer=signer,
-            witness=witness,
+            ledger=ledger,
             kernel=kernel,
             placement=placement,
             probes=probes,
@@ -197,6 +180,40 @@ async def open_node(
             inside=inside,
             tasks=tasks,
         )
+
+
+async def _open_ledger(
+    stack: AsyncExitStack,
+    settings: Settings,
+    state: StateFolder,
+    engines: Engines,
+    clock: Clock,
+    randomness: Randomness,
+) -> OpenLedger:
+    """Open the next epoch of this node's chain."""
+    contents = Contents(engines.database, master_key=state.master_key, randomness=randomness)
+    signer = NoteSigner(state.signer_name, state.checkpoint_seed)
+    witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))
+    checkpointer = Checkpointer(engines.database, signer=signer, witness=witness, clock=clock)
+    writer = await stack.enter_async_context(
+        LedgerWriter.open(
+            engines.database,
+            contents,
+            node=state.node_id,
+            state_dir=state.path,
+            clock=clock,
+            randomness=randomness,
+            disk_floor_bytes=settings.disk_floor_bytes,
+            observer=checkpointer.observe,
+        )
+    )
+    return OpenLedger(
+        contents=contents,
+        writer=writer,
+        checkpointer=checkpointer,
+        signer=signer,
+        witness=witness,
+    )
 
 
 def _kernel(
@@ -273,6 +290,13 @@ def witness_of(
     return opener.open(url, clock=clock, randomness=randomness)
 
 
+async def _open_tier(
+    stack: AsyncExitStack, settings: Settings, turns: TurnBook, logs: LogBook
+) -> tuple[SandboxDriver, tuple[Probe, ...]]:
+    driver = await stack.enter_async_context(_process_tier(settings, turns, logs))
+    return driver, await _probe(driver, settings)
+
+
 async def _probe(driver: SandboxDriver, settings: Settings) -> tuple[Probe, ...]:
     probe = await driver.probe()
     missing = sorted(set(settings.walls_min) - probe.standing)
@@ -283,6 +307,12 @@ async def _probe(driver: SandboxDriver, settings: Settings) -> tuple[Probe, ...]
             fix="Run `hive doctor`, then change the machine or HIVE_WALLS_MIN.",
         )
     return (probe,)
+
+
+def _start_keepers(tasks: TaskGroup, feed: SpanFeed, ledger: OpenLedger, kernel: Kernel) -> None:
+    tasks.start_soon(feed.run)
+    tasks.start_soon(ledger.checkpointer.run)
+    tasks.start_soon(_summarise_refusals, kernel, ledger.writer)
 
 
 async def _summarise_refusals(kernel: Kernel, writer: LedgerWriter) -> None:

@@ -14,6 +14,7 @@ from hive.core.errors import NotFoundError, SpecError
 from hive.core.grant import Access, Grant, HostRule, PathRule
 from hive.core.json import encode
 from hive.core.settings import Settings
+from hive.core.spec import StartKind
 from hive.execution.confirm import (
     Confirmation,
     confirmation_needed,
@@ -187,7 +188,10 @@ class Deployer:
         )
 
     def _safe_grant(self, found: FoundSource, order: DeployOrder) -> Grant:
-        needs = replace(found.spec.needs, hosts=tuple(map(_host_rule, order.hosts)))
+        # An address that the operator typed is the operator's own choice of a host.
+        typed = found.spec.needs.hosts[:1] if "://" in order.source else ()
+        hosts = dict.fromkeys((*typed, *map(_host_rule, order.hosts)))
+        needs = replace(found.spec.needs, hosts=tuple(hosts))
         ceiling = replace(unattended_ceiling(), hosts=needs.hosts, agents=found.spec.needs.agents)
         return cut_by_policy(needs, ceiling, self._mounts(order), forbidden=self._forbidden)
 

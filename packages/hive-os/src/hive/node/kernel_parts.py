@@ -78,23 +78,8 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         database=ground.database,
     )
     desk = TaskDesk(store, feed)
-    supervisor = Supervisor(
-        placement=placement,
-        gates=gates,
-        turns=ground.turns,
-        feed=feed,
-        outcomes=OutcomeDesk(
-            writer=ground.writer, feed=feed, claims=claims, clock=clock, randomness=randomness
-        ),
-        logs=ground.logs,
-        tracer=ground.tracer,
-        registry=registry,
-        recovery=recovery,
-        writer=ground.writer,
-        clock=clock,
-        randomness=randomness,
-        run_directory=ground.run_directory,
-        history=desk.history,
+    supervisor = _supervisor(
+        ground, placement, gates, feed=feed, claims=claims, recovery=recovery, desk=desk
     )
     refusals = RefusalMeter(clock=clock)
     dispatcher = Dispatcher(
@@ -125,6 +110,37 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         journal=journal,
         refusals=refusals,
         recovery=recovery,
+    )
+
+
+def _supervisor(
+    ground: Ground,
+    placement: Placement,
+    gates: GateListener,
+    *,
+    feed: TaskFeed,
+    claims: ClaimBook,
+    recovery: Recovery,
+    desk: TaskDesk,
+) -> Supervisor:
+    clock, randomness = ground.clock, ground.randomness
+    return Supervisor(
+        placement=placement,
+        gates=gates,
+        turns=ground.turns,
+        feed=feed,
+        outcomes=OutcomeDesk(
+            writer=ground.writer, feed=feed, claims=claims, clock=clock, randomness=randomness
+        ),
+        logs=ground.logs,
+        tracer=ground.tracer,
+        registry=AgentRegistry(ground.database),
+        recovery=recovery,
+        writer=ground.writer,
+        clock=clock,
+        randomness=randomness,
+        run_directory=ground.run_directory,
+        history=desk.history,
     )
 
 

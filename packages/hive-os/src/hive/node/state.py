@@ -18,6 +18,7 @@ from hive.core.secret import Secret
 from hive.core.settings import Settings
 
 KEY_BYTES: Final = 32
+RUN_PREFIX: Final = "hive-"
 
 
 class StateFolder:
@@ -60,12 +61,28 @@ class StateFolder:
 
     @contextmanager
     def run_directory(self) -> Iterator[Path]:
-        """Make the folder of this start's sockets; short, because a socket's path is."""
-        path = Path(tempfile.mkdtemp(prefix="hive-"))
+        """Make the folder of this start's sockets; short, because a socket's path is.
+
+        What a node that was killed left of its own is removed first.
+        """
+        note = self.path / "run.path"
+        self._remove_left_run(note)
+        path = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
+        note.write_text(str(path))
         try:
             yield path
         finally:
             rmtree(path, ignore_errors=True)
+            note.unlink(missing_ok=True)
+
+    @staticmethod
+    def _remove_left_run(note: Path) -> None:
+        if not note.is_file():
+            return
+        left = Path(note.read_text().strip())
+        ours = left.name.startswith(RUN_PREFIX) and left.is_dir() and not left.is_symlink()
+        if ours and left.stat().st_uid == os.geteuid():
+            rmtree(left, ignore_errors=True)
 
     @property
     def node_id(self) -> NodeId:

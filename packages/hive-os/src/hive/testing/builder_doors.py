@@ -42,6 +42,7 @@ class RehearsalBuilderDoors:
             principal_for=lambda _sandbox: who,
             clock=SystemClock(),
             grant_for=lambda _sandbox: grant,
+            is_builder=lambda _sandbox: True,
         )
         place = self._folder / sandbox
         place.mkdir(parents=True)

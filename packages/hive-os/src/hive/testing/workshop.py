@@ -1,9 +1,9 @@
 """A place to build environments for a test: the real walls and the real egress door, an index of its own."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
@@ -11,10 +11,11 @@ from hive.core.clock import SystemClock
 from hive.core.grant import Limits
 from hive.core.ids import OwnerId
 from hive.core.settings import load_settings
-from hive.execution.drivers.process import ProcessDriver
+from hive.execution.drivers import DRIVERS
 from hive.execution.environment import Environments
 from hive.execution.environment_builder import BuildLimits, EnvironmentPlan
 from hive.execution.environment_python import own_interpreter
+from hive.execution.ports import SandboxDriver
 from hive.testing.builder_doors import RehearsalBuilderDoors
 from hive.testing.loopback import serve_app
 from hive.testing.sandbox_suite import make_opening
@@ -26,7 +27,7 @@ ALICE: Final = OwnerId("alice")
 class Workshop:
     """A driver, an index and environments in one state folder."""
 
-    def __init__(self, folder: Path, driver: "ProcessDriver", index: WheelIndex, url: str) -> None:
+    def __init__(self, folder: Path, driver: SandboxDriver, index: WheelIndex, url: str) -> None:
         self.folder = folder
         self.driver = driver
         self.index = index
@@ -85,5 +86,8 @@ async def inside(shop: Workshop, place: Path, script: str) -> list[str]:
 async def open_workshop(folder: Path) -> AsyncIterator[Workshop]:
     """Serve an empty index and start the launcher."""
     index = WheelIndex()
-    async with serve_app(index) as url, ProcessDriver() as driver:
+    process = cast(
+        "Callable[[], AbstractAsyncContextManager[SandboxDriver]]", DRIVERS.load("process:")
+    )
+    async with serve_app(index) as url, process() as driver:
         yield Workshop(folder, driver, index, url)

@@ -61,7 +61,9 @@ class CommandAfterDashes(click.Command):
     "--allow-build", is_flag=True, help="Build packages without a wheel, inside the walls."
 )
 @click.option(
-    "--serves-a2a", is_flag=True, help="The command serves A2A on the port that PORT (or {port}) names."
+    "--serves-a2a",
+    is_flag=True,
+    help="The command serves A2A on the port that PORT (or {port}) names.",
 )
 @shared_options
 def run(

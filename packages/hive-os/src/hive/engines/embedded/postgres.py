@@ -256,9 +256,10 @@ async def make_data(kit: PostgresKit) -> None:
     if place.data.exists():
         _read_passwords(place)
         return
-    fresh = place.home / "data.fresh"
-    if fresh.exists():
-        shutil.rmtree(fresh)
+    for half in place.home.glob("data.fresh-*"):
+        # A program of the node that died may write for a moment yet: what resists goes the next time.
+        shutil.rmtree(half, ignore_errors=True)
+    fresh = place.home / f"data.fresh-{kit.randomness.token(4).hex()}"
     fresh.mkdir(mode=0o700)
     give(fresh, kit.demotion)
     passwords = Passwords(

@@ -59,14 +59,14 @@ async def request_agent(
     )
     sealed = seal(envelope, body, keys=keys, audience=audience)
     reply = await bus.request(subject, sealed, timeout_s=timeout_s)
+    peers = StaticPeers([audience])
     opened, content = open_envelope(
-        reply.data,
-        subject=subject,
-        keys=keys,
-        peers=StaticPeers([audience]),
-        now=clock.now(),
-        purpose="reply",
+        reply.data, subject=subject, keys=keys, peers=peers, now=clock.now(), purpose="reply"
     )
+    return _answer_to(call_id, opened, content)
+
+
+def _answer_to(call_id: CallId, opened: Envelope, content: bytes) -> ReplyBody:
     if opened.call_id != call_id:
         raise IdentityError("An answer was refused.", why="It answers another call.")
     return read_reply(content)

@@ -1,0 +1,1 @@
+"""What Hive costs, measured. `python -m benchmarks list` names the benchmarks."""

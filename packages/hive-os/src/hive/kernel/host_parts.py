@@ -1,0 +1,42 @@
+"""What every hosted agent needs of the node, and the names under which it finds its handle."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hive.core.clock import Clock
+from hive.core.randomness import Randomness
+from hive.core.task import Message
+from hive.execution.ports import SandboxDriver
+from hive.kernel.feed import TaskFeed
+from hive.kernel.jobs import TurnJob
+from hive.kernel.logbook import LogBook
+from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.ports import GateListener
+from hive.kernel.turns import TurnBook
+from hive.observability.spans import Tracer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostParts:
+    """What every hosted agent needs of the node."""
+
+    driver: SandboxDriver
+    gates: GateListener
+    turns: TurnBook
+    feed: TaskFeed
+    outcomes: OutcomeDesk
+    logs: LogBook
+    tracer: Tracer
+    clock: Clock
+    randomness: Randomness
+    run_directory: Path
+    history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]]
+    rerun: Callable[[TurnJob], Awaitable[TurnJob]]
+    note_rerun: Callable[[TurnJob], Awaitable[None]]
+
+
+def keys_of(handle: str) -> dict[str, str]:
+    """Return the variables in which frameworks look for a key; all of them hold the handle."""
+    names = ("HIVE_HANDLE", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
+    return dict.fromkeys(names, handle)
