@@ -13,7 +13,7 @@ from a2a.server.events.event_queue_v2 import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandlerV2
 from a2a.server.routes import create_jsonrpc_routes
 from a2a.server.tasks import InMemoryTaskStore
-from a2a.types import AgentCapabilities, AgentCard, AgentInterface, TaskState
+from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, TaskState
 from starlette.applications import Starlette
 
 
@@ -44,6 +44,7 @@ def main(port: int) -> None:
         capabilities=AgentCapabilities(streaming=True),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
+        skills=[AgentSkill(id="echo", name="echo", description="says it again", tags=["echo"])],
         supported_interfaces=[
             AgentInterface(
                 url=f"http://127.0.0.1:{port}/", protocol_binding="JSONRPC", protocol_version="1.0"

@@ -105,8 +105,7 @@ def find_command(
         argv=tuple(argv),
     )
     script = next((one for one in named if "." in one), Path(argv[0]).name)
-    stem = script.rpartition("/")[2].partition(".")[0]
-    derived = table.name or (folder.name if stem in _PLAIN_NAMES else stem)
+    derived = table.name or script.rpartition("/")[2].partition(".")[0]
     return _found(entry, table, visible, requirements, python, name=name or derived, home=home)
 
 

@@ -94,20 +94,32 @@ class OpenLedger:
 class Node:
     """The parts of a running node that doors, console and doctor need."""
 
-    settings: Settings
+    ground: Ground
     state: StateFolder
-    clock: Clock
-    randomness: Randomness
     engines: Engines
     ledger: OpenLedger
     kernel: Kernel
     placement: TierPlacement
     probes: tuple[Probe, ...]
     spans: SpanStore
-    tracer: Tracer
     public: PublicRoutes
     inside: SandboxRoutes
     tasks: TaskGroup
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings it was built with."""
+        return self.ground.settings
+
+    @property
+    def clock(self) -> Clock:
+        """Return its clock."""
+        return self.ground.clock
+
+    @property
+    def randomness(self) -> Randomness:
+        """Return its source of randomness."""
+        return self.ground.randomness
 
 
 def all_migrations() -> Sequence[Migration]:
@@ -137,49 +149,44 @@ async def open_node(
     turns, logs = TurnBook(randomness), LogBook(clock, state.logs)
     async with AsyncExitStack() as stack:
         stack.callback(logs.close)
-        engines = await stack.enter_async_context(
-            open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
-        )
+        engines = await stack.enter_async_context(_engines(settings, meanwhile))
         ledger = await _open_ledger(stack, settings, state, engines, clock, randomness)
         driver, probes = await _open_tier(stack, settings, turns, logs)
         tasks = await stack.enter_async_context(_task_group())
-        inside = SandboxRoutes()
         feed = SpanFeed(spans := span_store(settings, engines.database), clock=clock)
-        tracer = Tracer(feed, randomness=randomness)
-        kernel, placement = _kernel(
-            Ground(
-                settings=settings,
-                clock=clock,
-                randomness=randomness,
-                database=engines.database,
-                contents=ledger.contents,
-                writer=ledger.writer,
-                turns=turns,
-                logs=logs,
-                tracer=tracer,
-                run_directory=run_directory,
-            ),
-            driver=driver,
-            probes=probes,
-            inside=inside,
-        )
-        _start_keepers(tasks, feed, ledger, kernel)
-        yield Node(
+        ground = Ground(
             settings=settings,
-            state=state,
             clock=clock,
             randomness=randomness,
+            database=engines.database,
+            contents=ledger.contents,
+            writer=ledger.writer,
+            turns=turns,
+            logs=logs,
+            tracer=Tracer(feed, randomness=randomness),
+            run_directory=run_directory,
+        )
+        kernel, placement = _kernel(ground, driver, probes, inside := SandboxRoutes())
+        _start_keepers(tasks, feed, ledger, kernel)
+        yield Node(
+            ground=ground,
+            state=state,
             engines=engines,
             ledger=ledger,
             kernel=kernel,
             placement=placement,
             probes=probes,
             spans=spans,
-            tracer=tracer,
             public=public,
             inside=inside,
             tasks=tasks,
         )
+
+
+def _engines(
+    settings: Settings, meanwhile: Callable[[], None]
+) -> AbstractAsyncContextManager[Engines]:
+    return open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
 
 
 async def _open_ledger(
@@ -217,7 +224,7 @@ async def _open_ledger(
 
 
 def _kernel(
-    ground: Ground, *, driver: SandboxDriver, probes: tuple[Probe, ...], inside: SandboxRoutes
+    ground: Ground, driver: SandboxDriver, probes: tuple[Probe, ...], inside: SandboxRoutes
 ) -> tuple[Kernel, TierPlacement]:
     """Put the kernel together; its egress door and its gates need each other, so they meet here."""
     holder: list[Kernel] = []

@@ -199,6 +199,11 @@ class EgressDoor:
         except (EngineError, TimeoutError, AddressRefusedError):
             passage.settle(Outcome.FAILED, cost=journey.cost())
             raise
+        except anyio.get_cancelled_exc_class():
+            if journey.carries:
+                # Clients keep connections open for later: the end of the turn is their end, no failure.
+                passage.settle(Outcome.OK, cost=journey.cost())
+            raise
         passage.settle(Outcome.OK, cost=journey.cost())
 
     async def _refuse(self, client: SocketStream, head: ProxyHead, no: Refused) -> None:
@@ -297,6 +302,11 @@ class _Journey:
         nothing: tuple[bytes, ...] = ()
         for frame in nothing:
             yield frame
+
+    @property
+    def carries(self) -> bool:
+        """Tell whether it is a tunnel through which an answer has come."""
+        return self._head.tunnel and self._traffic is not None and self._traffic.received_bytes > 0
 
     def cost(self) -> dict[str, Json]:
         traffic = self._traffic
