@@ -61,7 +61,7 @@ def measured(module: ModuleType) -> dict[str, Any]:
     )
 
 
-def rounded(value: Any) -> Any:  # noqa: ANN401  any JSON
+def rounded(value: Any) -> Any:
     """Cut numbers to what can be believed."""
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
@@ -96,10 +96,14 @@ def _processor() -> str:
 
 def commit() -> str:
     """Return the commit that was measured, with `+` where the tree differs from it."""
-    git = ("git", "-C", str(HERE.parent))
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603,E501
-    changed = subprocess.run([*git, "status", "--porcelain", "packages"], capture_output=True, text=True, check=False)  # noqa: S603,E501
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    changed = _git("status", "--porcelain", "packages")
+    return _git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(HERE.parent), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def line_of(result: dict[str, Any]) -> str:
@@ -123,7 +127,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"{name:<18} {summary_of(module)}\n")
         return 0
     if given.name != "all" and given.name not in known:
-        sys.stderr.write(f"There is no benchmark {given.name!r}. See `python -m benchmarks list`.\n")
+        sys.stderr.write(f"No benchmark {given.name!r}. See `python -m benchmarks list`.\n")
         return 2
     for name in known if given.name == "all" else [given.name]:
         result = measured(known[name])

@@ -51,7 +51,7 @@ def run(*, requests: int = 400, clients: int = 8) -> dict[str, Any]:
 class _Server:
     def __init__(self, kind: str) -> None:
         command = [sys.executable, str(Path(__file__).resolve()), "serve", kind]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self._process.stdout.readline()) if self._process.stdout else 0
         self.path = "/a2a/echo" if kind == "door" else "/"
 

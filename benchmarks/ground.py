@@ -66,11 +66,11 @@ def node(folder: Path) -> Iterator[tuple[RunningNode, float]]:
     port = free_port()
     log = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
     began = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [sys.executable, "-m", "hive", "up", "--port", str(port), "--state", str(folder)],
         stdout=log,
         stderr=log,
-        env={**os.environ, "HIVE_REQUESTS_PER_S": "1000000"},  # noqa: TID251
+        env={**os.environ, "HIVE_REQUESTS_PER_S": "1000000"},
     )
     try:
         while not _ready(port):
@@ -136,7 +136,9 @@ async def calls_of_one(port: int, path: str, token: str, numbers: Sequence[int])
     return taken
 
 
-def load(port: int, path: str, token: str, *, clients: int, calls: int) -> tuple[float, list[float]]:
+def load(
+    port: int, path: str, token: str, *, clients: int, calls: int
+) -> tuple[float, list[float]]:
     """Send `calls` messages from each of `clients`; return calls a second, and seconds of each."""
 
     async def all_of_them() -> list[float]:
@@ -144,7 +146,7 @@ def load(port: int, path: str, token: str, *, clients: int, calls: int) -> tuple
             calls_of_one(port, path, token, range(one * calls, (one + 1) * calls))
             for one in range(clients)
         ]
-        return [taken for part in await asyncio.gather(*parts) for taken in part]  # noqa: TID251
+        return [taken for part in await asyncio.gather(*parts) for taken in part]
 
     began = time.perf_counter()
     taken = asyncio.run(all_of_them())

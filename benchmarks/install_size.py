@@ -22,11 +22,11 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "venv")
         python = str(place / "bin" / "python")
-        environment = {**os.environ, "UV_CACHE_DIR": str(Path(folder, "cache"))}  # noqa: TID251
+        environment = {**os.environ, "UV_CACHE_DIR": str(Path(folder, "cache"))}
 
         def install(*arguments: str) -> None:
             command = [uv, *arguments]
-            subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603
+            subprocess.run(command, check=True, capture_output=True, env=environment)
 
         began = time.perf_counter()
         install("venv", "--python", sys.executable, str(place))

@@ -15,6 +15,10 @@ from hive.testing.engines import open_database
 from hive.testing.ledger import line, open_ledger
 
 NAME: Final = "ledger_append"
+VALUE: Final = "append_p50_ms"
+UNIT: Final = "ms"
+PEER: Final = "bare_commit_p50_ms"
+PEER_IS: Final = "one bare commit of the same database"
 SINGLES: Final = 500
 CALLERS: Final = 200
 LINES_PER_CALLER: Final = 40

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def licenses():
     loader = SourceFileLoader("license_list", str(ROOT / "scripts" / "licenses"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("license_list", loader))
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("license_list", loader)
+    )
     loader.exec_module(module)
     return module
 
@@ -22,7 +24,9 @@ def test_every_locked_package_has_a_licence_that_passes(licenses):
     installed = {name: told for name, told in found.items() if told is not None}
     assert len(installed) > 30
     assert {
-        name: reason for name, told in installed.items() if (reason := licenses.objection(name, told))
+        name: reason
+        for name, told in installed.items()
+        if (reason := licenses.objection(name, told))
     } == {}
 
 

@@ -253,7 +253,7 @@ class Storm:
 
 def size_from_environment() -> StormSize:
     """Read the parameters."""
-    given = os.environ
+    given = os.environ  # noqa: TID251 - parameters of a measurement
     return StormSize(
         tasks=int(given.get("CHAOS_TASKS", StormSize.tasks)),
         seconds=float(given.get("CHAOS_SECONDS", StormSize.seconds)),
@@ -295,10 +295,10 @@ def main() -> int:
     """Run it and print the figures."""
     with tempfile.TemporaryDirectory(prefix="hive-chaos-", ignore_cleanup_errors=True) as folder:
         report = run_storm(size_from_environment(), Path(folder))
-        if os.environ.get("CHAOS_KEEP"):
-            shutil.copytree(folder, os.environ["CHAOS_KEEP"], ignore_dangling_symlinks=True)
+        if kept := os.environ.get("CHAOS_KEEP"):  # noqa: TID251
+            shutil.copytree(folder, kept, ignore_dangling_symlinks=True)
     json.dump(report.told(), sys.stdout, indent=2, default=str)
-    print()
+    sys.stdout.write("\n")
     return 0
 
 

@@ -38,7 +38,9 @@ class Fence(NamedTuple):
 
 
 def fences(page: Path) -> list[Fence]:
-    found = re.findall(r"^ *```(\w+)([^\n]*)\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        r"^ *```(\w+)([^\n]*)\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE
+    )
     return [Fence(page, kind, rest.strip(), dedented(text)) for kind, rest, text in found]
 
 

@@ -21,7 +21,7 @@ def send(address: str, token: str) -> str:
     """Send one message."""
     said = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "Ada"}]}
     call = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": said}}
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(
         f"{address}/a2a/greet",
         data=json.dumps(call).encode(),
         headers={

@@ -30,7 +30,9 @@ def test_an_extra_brings_what_it_promises(extra, install):
 
 def test_the_sdk_stands_alone(install):
     tools = install("hive-a2a-sdk")
-    run(tools / "python", "-c", "import hive_a2a, hive_a2a.crypto, hive_a2a.server, hive_a2a.errors")
+    run(
+        tools / "python", "-c", "import hive_a2a, hive_a2a.crypto, hive_a2a.server, hive_a2a.errors"
+    )
     assert fails(tools / "python", "-c", "import hive")
 
 
@@ -41,7 +43,10 @@ def test_the_guest_stands_alone(install):
 
 
 def fails(*command: object) -> bool:
-    return subprocess.run([str(part) for part in command], capture_output=True, check=False).returncode != 0
+    return (
+        subprocess.run([str(part) for part in command], capture_output=True, check=False).returncode
+        != 0
+    )
 
 
 @pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])

@@ -26,6 +26,10 @@ __all__ += ["log", "part", "turn"]
 
 GATE_HOST: Final = "127.0.0.1"
 GATE_PORT: Final = 4100
+ID_MAX_CHARS: Final = 128
+ID_CHARACTERS: Final = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-"
+)
 
 
 class NeedInput(BaseException):
@@ -99,7 +103,18 @@ class GuestTurn:
     def send_artifact(self, made: JsonObject, *, append: bool, last: bool) -> None:
         """Send a piece of an artifact, waiting where they come too fast."""
         self.channel.pace.wait()
+        made = {**made, "artifactId": valid_id(str(made.get("artifactId") or "artifact"))}
         self.send({"type": "artifact", "artifact": made, "append": append, "last": last})
+
+
+def valid_id(text: str) -> str:
+    """Return an id as the node takes it: the same one, or one made of it and always the same."""
+    kept = "".join(c if c in ID_CHARACTERS else "-" for c in text)
+    if kept == text and 0 < len(text) <= ID_MAX_CHARS:
+        return text
+    from hashlib import sha256
+
+    return f"{kept[:64]}-{sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 _running: list[GuestTurn] = []

@@ -20,6 +20,7 @@ from hive_guest.frames import (
     FrameError,
     TurnSocket,
 )
+from hive_guest.outbox import hand_out
 from hive_guest.parts import parts_of
 from hive_guest.shapes import Answer, Failure, Loaded, Made, Question
 
@@ -111,6 +112,8 @@ class TurnLoop:
         finally:
             set_turn(None)
         try:
+            if not end.get("canceled"):
+                hand_out(turn)
             turn.send(end)
         except FrameError as error:
             turn.send({"type": "failed", "error": str(error), "canceled": False})

@@ -168,6 +168,9 @@ def _routes(plan: SandboxPlan) -> dict[int, str]:
 
 def _environment(plan: SandboxPlan, ports: Mapping[int, int], home: str) -> dict[str, str]:
     outbox = next((mount.host for mount in plan.mounts if mount.inside == OUTBOX_INSIDE), "")
+    if not outbox:
+        outbox = f"{home}/outbox"
+        Path(outbox).mkdir(exist_ok=True)
     environment = {}
     for name, value in plan.environment.items():
         for port, chosen in ports.items():

@@ -169,6 +169,12 @@ class TaskFeed:
         self._notices = send
         tasks.start_soon(self._serve, receive)
 
+    def stop(self) -> None:
+        """Serve observers no more."""
+        if self._notices is not None:
+            self._notices.close()
+            self._notices = None
+
     def _notify(self, event: TaskEvent) -> None:
         if not self._observers or self._notices is None:
             return
@@ -178,6 +184,10 @@ class TaskFeed:
             self.notices_dropped += 1
 
     async def _serve(self, notices: MemoryObjectReceiveStream[TaskEvent]) -> None:
+        with notices:
+            await self._serve_all(notices)
+
+    async def _serve_all(self, notices: MemoryObjectReceiveStream[TaskEvent]) -> None:
         async for event in notices:
             for observer in tuple(self._observers):
                 try:

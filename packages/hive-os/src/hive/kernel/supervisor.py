@@ -132,6 +132,7 @@ class Supervisor:
             try:
                 yield
             finally:
+                self._feed.stop()
                 self.kill_all("the node ends")
                 tasks.cancel_scope.cancel()
                 self._tasks = None

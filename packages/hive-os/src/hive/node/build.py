@@ -35,10 +35,11 @@ from hive.ledger.notes import NoteSigner
 from hive.ledger.ports import Witness
 from hive.ledger.writer import LedgerWriter
 from hive.node.gates import SandboxDoors
+from hive.node.keeping import trim_copies
 from hive.node.kernel_parts import Ground, Kernel, build_kernel
 from hive.node.late import LateGate
 from hive.node.placement import BuildDoors, TierPlacement
-from hive.node.routes import PublicRoutes, SandboxRoutes
+from hive.node.routes import SandboxRoutes
 from hive.node.state import StateFolder
 from hive.observability.drivers import COLLECTORS, SPAN_STORES
 from hive.observability.export import ForwardedSpans
@@ -102,7 +103,6 @@ class Node:
     placement: TierPlacement
     probes: tuple[Probe, ...]
     spans: SpanStore
-    public: PublicRoutes
     inside: SandboxRoutes
     tasks: TaskGroup
 
@@ -133,18 +133,13 @@ async def open_node(
     *,
     state: StateFolder,
     run_directory: Path,
-    public: PublicRoutes,
     meanwhile: Callable[[], None],
     clock: Clock,
     randomness: Randomness,
 ) -> AsyncIterator[Node]:
     """Open engines, ledger, execution and kernel; `meanwhile` runs while the engines come up.
 
-    Raises:
-        ConfigError: a setting cannot be used.
-        EngineError: an engine did not start.
-        TierUnavailableError: the walls that are demanded do not stand.
-
+    Raises what `run_node` raises.
     """
     turns, logs = TurnBook(randomness), LogBook(clock, state.logs)
     async with AsyncExitStack() as stack:
@@ -166,8 +161,9 @@ async def open_node(
             tracer=Tracer(feed, randomness=randomness),
             run_directory=run_directory,
         )
-        kernel, placement = _kernel(ground, driver, probes, inside := SandboxRoutes())
+        kernel, placement, environments = _kernel(ground, driver, probes, inside := SandboxRoutes())
         _start_keepers(tasks, feed, ledger, kernel)
+        tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
         yield Node(
             ground=ground,
             state=state,
@@ -177,7 +173,6 @@ async def open_node(
             placement=placement,
             probes=probes,
             spans=spans,
-            public=public,
             inside=inside,
             tasks=tasks,
         )
@@ -225,7 +220,7 @@ async def _open_ledger(
 
 def _kernel(
     ground: Ground, driver: SandboxDriver, probes: tuple[Probe, ...], inside: SandboxRoutes
-) -> tuple[Kernel, TierPlacement]:
+) -> tuple[Kernel, TierPlacement, Environments]:
     """Put the kernel together; its egress door and its gates need each other, so they meet here."""
     holder: list[Kernel] = []
     egress = EgressDoor(
@@ -253,7 +248,7 @@ def _kernel(
         walls_min=ground.settings.walls_min,
     )
     holder.append(build_kernel(ground, placement, gates))
-    return holder[0], placement
+    return holder[0], placement, environments
 
 
 @asynccontextmanager

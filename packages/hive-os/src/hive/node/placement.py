@@ -20,6 +20,7 @@ from hive.kernel.supervisor import Placed
 from hive.kernel.turns import TurnBook
 
 BUILDER: Final = AgentId("builder")
+OPERATORS: Final = OwnerId("operator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,10 @@ class TierPlacement:
 
         """
         choice = self.choose(grant)
-        prepared = await self.preparer.prepare(spec, OwnerId(spec.name), on_line=on_line)
+        # Wheels are unpacked and run nothing, so all agents of the operator share what was built from
+        # the same requirements. A build script may write into its cache: that one is the agent's own.
+        owner = OwnerId(spec.name) if spec.allow_build else OPERATORS
+        prepared = await self.preparer.prepare(spec, owner, on_line=on_line)
         return Placed(tier=choice.tier, driver=self.drivers[choice.tier], prepared=prepared)
 
 

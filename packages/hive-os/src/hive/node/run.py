@@ -25,7 +25,8 @@ from hive.node.control import ControlThread, FastConsole
 from hive.node.crossing import Crossing
 from hive.node.deploying import Deployer
 from hive.node.engine_status import engine_statuses, lasting_degradations
-from hive.node.http import HttpServer, bind_port
+from hive.node.http import App, HttpServer, bind_port
+from hive.node.keeping import close_log, open_log
 from hive.node.records import Records
 from hive.node.routes import PublicRoutes
 from hive.node.state import StateFolder
@@ -84,6 +85,7 @@ async def running_node(
     state = StateFolder(settings, start.clock, start.randomness)
     async with AsyncExitStack() as stack:
         stack.enter_context(state.locked())
+        stack.callback(close_log, open_log(state.logs, settings))
         public = PublicRoutes()
         port = bind_port(settings.host, settings.port)
         server = HttpServer(public)
@@ -97,13 +99,12 @@ async def running_node(
                 settings,
                 state=state,
                 run_directory=run_directory,
-                public=public,
                 meanwhile=import_doors,
                 clock=start.clock,
                 randomness=start.randomness,
             )
         )
-        console, face = await _open_doors(node, address, stack, end=end)
+        console, face = await _open_doors(node, public, address, stack, end=end)
         await stack.enter_async_context(node.kernel.supervisor.running())
         # Only now: before, a caller would be told that an agent of yesterday does not exist.
         public.a2a = node.inside.a2a
@@ -119,7 +120,12 @@ def import_doors() -> None:
 
 
 async def _open_doors(
-    node: Node, address: str, stack: AsyncExitStack, *, end: Callable[[], None]
+    node: Node,
+    public: PublicRoutes,
+    address: str,
+    stack: AsyncExitStack,
+    *,
+    end: Callable[[], None],
 ) -> tuple[NodeConsole, NodeFace]:
     settings, state = node.settings, node.state
     tokens = Tokens(
@@ -143,13 +149,13 @@ async def _open_doors(
         degraded=lasting_degradations(settings, node.probes),
     )
     console = _console(node, face, tokens, end)
-    await _open_a2a(node, tokens, address, stack)
+    public.a2a = await _open_a2a(node, tokens, address, stack)
     await _open_models(node, stack)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
     if settings.grpc_port:
         face.doors["grpc"] = True
-    _open_operator(node, console, stack)
+    public.site = _open_operator(node, console, stack)
     face.doors["operator"] = True
     node.tasks.start_soon(tokens.watch)
     return console, face
@@ -199,7 +205,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
     )
 
 
-async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> None:
+async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> App:
     from hive.protocols.a2a.routes import A2ADoor
     from hive_a2a.crypto import derive_key
 
@@ -220,6 +226,7 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
         serve_grpc = import_module("hive.protocols.a2a.grpc_port").serve_grpc
         await stack.enter_async_context(serve_grpc(door, node.settings))
     node.inside.a2a = door
+    return door
 
 
 async def _open_models(node: Node, stack: AsyncExitStack) -> None:
@@ -249,11 +256,11 @@ async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None
     await stack.enter_async_context(door.serve())
 
 
-def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> None:
+def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> App:
     from hive.web.site import OperatorSite
 
     sessions = PageSessions(clock=node.clock, randomness=node.randomness)
-    node.public.site = OperatorSite(console, sessions=sessions, secure=bool(node.settings.tls_cert))
+    site = OperatorSite(console, sessions=sessions, secure=bool(node.settings.tls_cert))
     fast = FastConsole(
         console,
         Crossing(asyncio.get_running_loop()),
@@ -262,6 +269,7 @@ def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> N
         kill=console.kill_now,
     )
     stack.enter_context(ControlThread(fast, sessions, node.state.control))
+    return site
 
 
 def address_of(settings: Settings, port: int) -> str:

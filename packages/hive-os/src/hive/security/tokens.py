@@ -9,25 +9,30 @@ An agent's handle is no token: it is worth something on its own sandbox's socket
 
 import hashlib
 import hmac
+import logging
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+import anyio
+
 from hive.core.call import Principal, PrincipalKind, Refused
 from hive.core.clock import Clock
-from hive.core.errors import ConflictError, InvalidIdError, NotFoundError
+from hive.core.errors import ConflictError, EngineError, InvalidIdError, NotFoundError
 from hive.core.ids import AgentId, OwnerId, agent_id, name, plain_text
 from hive.core.randomness import Randomness
 from hive.core.secret import Secret
 from hive.engines.ports import Database, Row
 
+log: Final = logging.getLogger(__name__)
 PREFIX: Final = "hive-client"
 OPERATOR: Final = Principal(kind=PrincipalKind.OPERATOR, name="operator", owner=OwnerId("operator"))
 TOKENS_MAX: Final = 10_000
 LIFETIME_MAX: Final = timedelta(days=366)
 TOKEN_MAX_CHARS: Final = 512
+WATCH_PAUSE_S: Final = 0.5
 _CHANGED: Final = "hive_token"
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
@@ -83,11 +88,16 @@ class Tokens:
         self._known = {token.id: token for token in map(_from_row, rows)}
 
     async def watch(self) -> None:
-        """Follow what other nodes issue and revoke, until cancelled."""
-        async with self._database.listen(_CHANGED) as changes:
-            await self.load()
-            async for _ in changes:
-                await self.load()
+        """Follow what other nodes issue and revoke, until cancelled; a database that is away comes back."""
+        while True:
+            try:
+                async with self._database.listen(_CHANGED) as changes:
+                    await self.load()
+                    async for _ in changes:
+                        await self.load()
+            except EngineError as error:
+                log.warning("tokens.not_followed", extra={"error": error.what})
+                await anyio.sleep(WATCH_PAUSE_S)
 
     async def issue(
         self,

@@ -89,20 +89,26 @@ class NodeProcess:
         """Ask the node to end (SIGINT); return its exit status."""
         return self._end(signal.SIGINT)
 
-    def hive(self, *arguments: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
+    def hive(
+        self, *arguments: str, timeout_s: float = CALL_TIMEOUT_S, cwd: Path | None = None
+    ) -> str:
         """Run a command beside the node; return what it printed.
 
         Raises:
             RuntimeError: it failed.
 
         """
+        # What stands behind two dashes belongs to a command of the user's.
+        split = arguments.index("--") if "--" in arguments else len(arguments)
+        words = [*arguments[:split], "--state", str(self.state), *arguments[split:]]
         done = subprocess.run(
-            [*HIVE, *arguments, "--state", str(self.state)],
+            [*HIVE, *words],
             capture_output=True,
             text=True,
             timeout=timeout_s,
             check=False,
             stdin=subprocess.DEVNULL,
+            cwd=cwd,
         )
         if done.returncode not in (0, 3):
             raise RuntimeError(f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")

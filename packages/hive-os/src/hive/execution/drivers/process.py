@@ -51,6 +51,7 @@ _ENVIRONMENT: Final = {
     "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
     "USER": "agent",
     "HIVE_TURN_FD": "3",
+    "HIVE_OUTBOX": OUTBOX_INSIDE,
 }
 _NEVER_EXACTLY: Final = ("/", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/home", HOME, "/run",
                          "/tmp")  # fmt: skip  # noqa: S108

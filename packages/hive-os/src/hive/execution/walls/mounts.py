@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hive.execution.walls import kernel, landlock, namespaces
-from hive.execution.walls.plan import GATE_INSIDE, HOME, INSIDE_UID, MountPlan
+from hive.execution.walls.plan import GATE_INSIDE, HOME, INSIDE_UID, OUTBOX_INSIDE, MountPlan
 
 STAGE: Final = "/tmp"  # noqa: S108 - hidden below an own tmpfs before anything is put there
 _OLD: Final = ".old"
@@ -43,7 +43,12 @@ _HIDDEN_OF_PROC: Final = (
 _LOCKED_DOWN: Final = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _WRITABLE: Final = kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _TMPFS: Final = kernel.MS_NOSUID | kernel.MS_NODEV
-_SCRATCH: Final = {"tmp": "tmp", "home": HOME.lstrip("/"), "shm": "dev/shm"}
+_SCRATCH: Final = {
+    "tmp": "tmp",
+    "home": HOME.lstrip("/"),
+    "shm": "dev/shm",
+    "outbox": OUTBOX_INSIDE.lstrip("/"),
+}
 
 
 class OwnerMap(NamedTuple):
@@ -98,7 +103,7 @@ def _open_sources(mounts: Sequence[MountPlan]) -> dict[str, int]:
 
 
 def _scratch(root: Path, owner_uid: int, disk_bytes: int, rules: dict[str, int]) -> None:
-    """Give the agent one bounded store in memory, seen at three places."""
+    """Give the agent one bounded store in memory, seen at several places."""
     store = root / ".store"
     store.mkdir()
     inodes = max(1024, disk_bytes // 4096)

@@ -13,6 +13,8 @@ import msgspec
 from hive.core.call import Refused
 from hive.core.errors import (
     BadInputError,
+    EngineTimeoutError,
+    EngineUnavailableError,
     HiveError,
     InvalidIdError,
     NotFoundError,
@@ -134,6 +136,9 @@ def fault_of(error: HiveError, *, state: FaultKind = UNSUPPORTED) -> WireFault:
             return WireFault(WIRE_LIMIT, error.what, status=413)
         case InvalidIdError() | BadInputError():
             return invalid(str(error))
+        case EngineUnavailableError() | EngineTimeoutError():
+            log.warning("a2a.engine_away", extra={"code": error.code})
+            return WireFault(BUSY, "The node cannot reach its records now.", retry_after_s=1.0)
         case _:
             # What broke inside is for the operator; a stranger learns that it was not their fault.
             log.error("a2a.call_failed", extra={"code": error.code}, exc_info=error)
