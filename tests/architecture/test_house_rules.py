@@ -1,10 +1,12 @@
 """The rules of the house that no linter holds: sizes, names, what may import what."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,47 @@ def test_the_locks_hold_hashes_and_no_address():
         text = (ROOT / name).read_text()
         assert "--hash=sha256:" in text
         assert "://" not in text
+
+
+def locked(lock: str) -> set[str]:
+    return {
+        one.lower().replace("_", "-")
+        for one in re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / lock).read_text(), re.MULTILINE)
+    }
+
+
+def distributions_of(paths: list[Path]) -> dict[str, str]:
+    """Return which installed package each foreign import comes from."""
+    homes = metadata.packages_distributions()
+    ours = {"hive", "hive_a2a", "hive_guest", "tests", "benchmarks"}
+    found = {}
+    for path in paths:
+        for node in nodes(path):
+            for name in imported(node):
+                top = name.partition(".")[0]
+                if top and top not in ours and top not in sys.stdlib_module_names and top in homes:
+                    found[top] = homes[top][0].lower().replace("_", "-")
+    return found
+
+
+def test_what_the_packages_import_is_in_the_lock():
+    found = distributions_of(sources())
+    assert {"anyio", "asyncpg", "nats"} <= set(found)
+    missing = {top: name for top, name in found.items() if name not in locked("requirements.lock")}
+    extras = {"grpc", "google", "opentelemetry"}
+    assert set(missing) <= extras
+    assert set(missing.values()) <= locked("requirements-dev.lock")
+
+
+def test_what_the_tests_import_is_in_the_lock_of_the_tests():
+    agents = ROOT / "tests" / "frameworks" / "agents"
+    paths = [
+        path
+        for folder in ("tests", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if agents not in path.parents and "agents" not in path.parts
+    ]
+    found = distributions_of(paths)
+    assert {"pytest", "httpx"} <= set(found)
+    dev = locked("requirements-dev.lock")
+    assert {top: name for top, name in found.items() if name not in dev} == {}

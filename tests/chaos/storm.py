@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hive.core.task import TaskState
 from hive.testing.node_process import NodeProcess, SentTask, WrongAnswerError
-from tests.chaos.victims import KINDS, Household, kill, sandbox_groups, victim
+from tests.chaos.victims import KINDS, Household, groups_of, kill, victim
 from tests.end_to_end.counter import CountingServer, counting_server
 
 SOURCE = Path(__file__).parent / "agents" / "errands.py"
@@ -157,6 +157,7 @@ class Storm:
             time.sleep(0.05)
         self.report.orphans = self.household.alive()
         self.report.folders_left = [str(p) for folder in folders for p in folder.iterdir()]
+        self.report.groups_left = groups_of({process.pid for process in self.household.seen})
         self.report.in_flight_max = max(self.samples, default=0)
         self.report.in_flight_mean = round(sum(self.samples) / max(1, len(self.samples)), 1)
 
@@ -274,7 +275,6 @@ def _short_folder() -> Iterator[Path]:
 
 def run_storm(size: StormSize, folder: Path) -> StormReport:
     """Start a node in `folder`, let it storm, and tell what became of every promise."""
-    groups = sandbox_groups()
     with _short_folder() as temporary, counting_server() as counter:
         environment = {"TMPDIR": str(temporary), "HIVE_MODELS": "scripted:"}
         node = NodeProcess(folder / "state", environment)
@@ -285,7 +285,6 @@ def run_storm(size: StormSize, folder: Path) -> StormReport:
             storm.blow()
             storm.calm()
             storm.clear((temporary,))
-            storm.report.groups_left = sorted(sandbox_groups() - groups)
         finally:
             node.kill()
     return storm.report

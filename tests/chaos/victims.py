@@ -50,14 +50,13 @@ def kill(pid: int) -> None:
         psutil.Process(pid).send_signal(signal.SIGKILL)
 
 
-def sandbox_groups() -> set[str]:
-    """Return the control groups of sandboxes whose launcher no longer lives."""
-    left = set()
-    for place in Path("/sys/fs/cgroup").glob("**/hive-sandbox-*"):
-        launcher = place.name.removeprefix("hive-sandbox-").partition("-")[0]
-        if not Path("/proc", launcher).exists():
-            left.add(str(place))
-    return left
+def groups_of(launchers: set[int]) -> list[str]:
+    """Return the control groups of sandboxes that these launchers made and that are still there."""
+    return [
+        str(place)
+        for place in Path("/sys/fs/cgroup").glob("**/hive-sandbox-*")
+        if int(place.name.removeprefix("hive-sandbox-").partition("-")[0]) in launchers
+    ]
 
 
 def _children(node: int) -> list[psutil.Process]:

@@ -1,5 +1,6 @@
 """Agents that try what they must not; each tells what it got."""
 
+import contextlib
 import json
 import os
 import socket
@@ -161,7 +162,7 @@ def paint(text: str) -> str:
     import hive_guest
 
     ugly = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202eback\u2066\rover"
-    print(f"printed {ugly}")
+    sys.stdout.write(f"printed {ugly}\n")
     sys.stderr.write(f"wrote {ugly}\n")
     hive_guest.artifact(f"content {ugly}", name=f"name {ugly}", filename=f"file {ugly}")
     if "fail" in text:
@@ -175,12 +176,10 @@ def flood(text: str) -> str:
 
     key = os.environ["HIVE_HANDLE"]
 
-    def forever(action) -> None:  # noqa: ANN001
+    def forever(action) -> None:
         while True:
-            try:
+            with contextlib.suppress(Exception):
                 action()
-            except Exception:  # noqa: BLE001, S110
-                pass
 
     def listing() -> None:
         _http("/a2a", key)
@@ -191,7 +190,7 @@ def flood(text: str) -> str:
         lambda: _ask("wrong"),
         listing,
         lambda: _through_proxy("192.0.2.1:443", "CONNECT"),
-        lambda: print("x" * 500, flush=True),
+        lambda: sys.stdout.write("x" * 500 + "\n"),
         lambda: hive_guest.artifact("piece", artifact_id="a", append=True, last=False),
     )
     for door in doors * 2:
@@ -225,7 +224,7 @@ def fill_disk(text: str) -> str:
     """Write until the disk is full."""
     written = 0
     try:
-        with open("/tmp/full", "wb") as file:
+        with Path("/tmp/full").open("wb") as file:
             while written < 4 << 30:
                 written += file.write(b"x" * (1 << 20))
                 file.flush()
@@ -247,7 +246,7 @@ def fail(text: str) -> str:
 def print_much(text: str) -> str:
     """Print ten megabytes, then answer."""
     for _ in range(10_000):
-        print("y" * 1000)
+        sys.stdout.write("y" * 1000 + "\n")
     return "printed"
 
 
@@ -261,7 +260,7 @@ def never_end(text: str) -> str:
     while True:
         try:
             time.sleep(3600)
-        except BaseException:  # noqa: BLE001, S112
+        except BaseException:  # noqa: BLE001
             continue
 
 

@@ -1,5 +1,6 @@
 """An agent that serves A2A itself with the official SDK: protocol 1.0 and 0.3 on one port."""
 
+import asyncio
 import sys
 
 import uvicorn
@@ -38,6 +39,9 @@ class Echo(AgentExecutor):
             await updater.failed(updater.new_agent_message([Part(text="I cannot.")]))
             return
         await updater.start_work()
+        if text == "wait":
+            print("working", flush=True)
+            await asyncio.Event().wait()
         await updater.add_artifact(
             [Part(text="first ")], artifact_id="a", append=False, last_chunk=False
         )
@@ -47,6 +51,7 @@ class Echo(AgentExecutor):
         await updater.complete(updater.new_agent_message([Part(text=f"echo: {text}")]))
 
     async def cancel(self, context, event_queue):
+        print("canceled", flush=True)
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 

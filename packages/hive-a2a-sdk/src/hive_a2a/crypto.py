@@ -14,6 +14,7 @@ forgets the associated data or signs two kinds of document with the same bytes.
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -64,6 +65,12 @@ def signing_pair(private: bytes) -> KeyPair:
     return KeyPair(private, key.public_key().public_bytes_raw())
 
 
+@lru_cache(maxsize=16)
+def _signing_key(private: bytes) -> Ed25519PrivateKey:
+    """Unpack a key once: that costs more than a signature."""
+    return Ed25519PrivateKey.from_private_bytes(_sized(private, "An Ed25519 private key"))
+
+
 def sign(private: bytes, message: bytes, *, context: bytes) -> bytes:
     """Sign a message for one purpose; a signature made for another purpose does not verify.
 
@@ -71,8 +78,7 @@ def sign(private: bytes, message: bytes, *, context: bytes) -> bytes:
         CryptoError: the key has not 32 bytes, or the context is empty or holds a zero byte.
 
     """
-    key = Ed25519PrivateKey.from_private_bytes(_sized(private, "An Ed25519 private key"))
-    return key.sign(_in_context(context, message))
+    return _signing_key(private).sign(_in_context(context, message))
 
 
 def verify(public: bytes, signature: bytes, message: bytes, *, context: bytes) -> bool:

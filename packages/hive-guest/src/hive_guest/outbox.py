@@ -71,7 +71,7 @@ def _send(turn: GuestTurn, path: str, file: str) -> None:
         content = opened.read(FILE_MAX_BYTES)
     name = path.encode("utf-8", "replace").decode()
     media_type = guess_type(name)[0] or "application/octet-stream"
-    made = part(raw=content, media_type=media_type, filename=name)
+    made = part(raw=content, media_type=media_type, filename=os.path.basename(name))
     artifact = {"artifactId": f"outbox:{name}", "name": name, "parts": [made]}
     turn.send_artifact(artifact, append=False, last=True)
 

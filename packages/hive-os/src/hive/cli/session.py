@@ -6,6 +6,7 @@ Colour and moving lines appear on a terminal only, and never carry a meaning of 
 
 import functools
 import os
+import re
 import sys
 import threading
 import time
@@ -29,6 +30,9 @@ NOTE_COLUMN: Final = 72
 _QUIET_S: Final = 0.5
 _TICK_S: Final = 0.2
 _ANSWER_MAX_BYTES: Final = 1024
+_DRIVES_A_TERMINAL: Final = re.compile(
+    "[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # JSON itself escapes the rest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +131,11 @@ def show(text: str = "") -> None:
 
 
 def show_json(value: object) -> None:
-    """Write one object as a line."""
+    """Write one object as a line; what could drive a terminal stands there by its number."""
     import msgspec
 
-    click.echo(msgspec.json.encode(value).decode())
+    line = msgspec.json.encode(value).decode()
+    click.echo(_DRIVES_A_TERMINAL.sub(lambda one: f"\\u{ord(one[0]):04x}", line))
 
 
 def say(options: Options, text: str = "") -> None:
