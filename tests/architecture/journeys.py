@@ -22,7 +22,8 @@ import httpx
 
 from hive.core.settings import load_settings
 from hive.node import run_node
-from hive.web.ports import Console, DeployOrder
+from hive.web.ports import Console
+from hive.web.values import DeployOrder
 
 ROOT = Path(__file__).parents[2]
 HIVE = ROOT / "packages" / "hive-os" / "src" / "hive"

@@ -51,3 +51,4 @@ def test_the_packages_carry_the_licence_of_the_repository():
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     for project in (ROOT / "packages").glob("*/pyproject.toml"):
         assert 'license = "Apache-2.0"' in project.read_text()
+        assert (project.parent / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()

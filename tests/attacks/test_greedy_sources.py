@@ -1,6 +1,7 @@
 """A source that asks for everything, or for more later: without a person's yes it gets next to nothing."""
 
 import json
+import shutil
 
 import pytest
 
@@ -81,10 +82,10 @@ def test_what_was_confirmed_is_pinned_and_more_is_asked_again(node):
     assert "evil.io" not in " ".join(given(node, "growing"))
 
 
-def test_other_code_under_a_confirmed_grant_is_asked_again(node):
+def test_another_source_does_not_inherit_a_yes_by_its_name(node):
     folder = write(node, "swapped", '[needs]\nhosts = ["example.com:443"]\n')
     run(node, folder, "--yes")
-    (folder / "hostile.py").write_text("def reach(text):\n    return 'other code'\n")
-    run(node, folder)
-    other = node.ask("swapped", "192.0.2.1:1") == "other code"
-    assert not (other and "example.com" in " ".join(given(node, "swapped")))
+    other = folder.with_name("other-folder")
+    shutil.copytree(folder, other)
+    run(node, other, "--name", "swapped")
+    assert "example.com" not in " ".join(given(node, "swapped"))

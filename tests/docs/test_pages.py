@@ -108,7 +108,7 @@ def test_every_figure_in_the_readme_names_its_benchmark():
     rows = [line for line in figures.splitlines() if line.startswith("| `")]
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
     assert rows
-    assert {re.match(r"\| `(\w+)`", row).group(1) for row in rows} <= kept
+    assert {re.match(r"\| `([\w-]+)`", row).group(1) for row in rows} <= kept
     others = text.replace(figures, "")
     assert not re.search(r"\b\d+(\.\d+)? (ms|MB|MiB|GB|requests)\b", prose_of(others))
 

@@ -11,7 +11,8 @@ import anyio.to_thread
 
 from hive.core.settings import load_settings
 from hive.node import run_node
-from hive.web.ports import Console, DeployOrder
+from hive.web.ports import Console
+from hive.web.values import DeployOrder
 
 AGENT = 'def greet(text):\n    """Greet."""\n    return "Hello " + text\n'
 TIMEOUT_S = 60

@@ -40,7 +40,8 @@ class Echo(AgentExecutor):
             return
         await updater.start_work()
         if text == "wait":
-            print("working", flush=True)
+            sys.stdout.write("working\n")
+            sys.stdout.flush()
             await asyncio.Event().wait()
         await updater.add_artifact(
             [Part(text="first ")], artifact_id="a", append=False, last_chunk=False
@@ -51,7 +52,8 @@ class Echo(AgentExecutor):
         await updater.complete(updater.new_agent_message([Part(text=f"echo: {text}")]))
 
     async def cancel(self, context, event_queue):
-        print("canceled", flush=True)
+        sys.stdout.write("canceled\n")
+        sys.stdout.flush()
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 

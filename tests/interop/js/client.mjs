@@ -1,8 +1,8 @@
 // Speaks with a Hive node as any JavaScript program would; prints one JSON object of what it saw.
-import { ClientFactory, JsonRpcTransportFactory, RestTransportFactory } from '@a2a-js/sdk/client';
+import { ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } from '@a2a-js/sdk/client';
 import { randomUUID } from 'node:crypto';
 
-const [base, token, binding] = process.argv.slice(2);
+const [base, token, binding, streamed = 'go'] = process.argv.slice(2);
 const authorized = (input, init = {}) => {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${token}`);
@@ -10,6 +10,7 @@ const authorized = (input, init = {}) => {
 };
 const transport = binding === 'HTTP+JSON' ? RestTransportFactory : JsonRpcTransportFactory;
 const factory = new ClientFactory({
+  cardResolver: new DefaultAgentCardResolver({ fetchImpl: authorized }),
   transports: [new transport({ fetchImpl: authorized })],
   preferredTransports: [binding],
 });
@@ -29,7 +30,7 @@ const seen = {};
 const echo = await client('echo');
 seen.echo = await echo.sendMessage(saying('hello'));
 seen.events = [];
-for await (const event of (await client('streamer')).sendMessageStream(saying('go'))) seen.events.push(event);
+for await (const event of (await client('streamer')).sendMessageStream(saying(streamed))) seen.events.push(event);
 const asker = await client('asker');
 const first = await asker.sendMessage(saying('start'));
 const id = first.id ?? first.payload?.value?.id ?? first.task?.id;

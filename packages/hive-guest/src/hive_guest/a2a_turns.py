@@ -6,8 +6,10 @@ off does not end a task: what became of it is asked until the turn's time is ove
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
+from _queue import Empty, SimpleQueue
 from contextlib import suppress
 
 from hive_guest.a2a_wire import ENDED, WAITING, A2AEndpoint, Event, WireError
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from hive_guest.api import GuestTurn
     from hive_guest.parts import JsonObject
 
-CANCEL_TIMEOUT_S: Final = 2.0
+CANCEL_TIMEOUT_S: Final = 1.0
+LATE_TASK_TIMEOUT_S: Final = 0.5
 ASK_AGAIN_S: Final = 0.5
 ASKING_FAILURES_MAX: Final = 5
 SKILLS_MAX: Final = 64
@@ -53,9 +56,10 @@ class PassedTurns:
     def run(self, turn: GuestTurn) -> Iterator[Any]:
         """Pass one turn on."""
         until = time.monotonic() + turn.timeout_s
+        heard: SimpleQueue[Any] = SimpleQueue()
         task, ended = "", False
         try:
-            for event in self._events(turn):
+            for event in self._events(turn, heard):
                 task = self._remember(turn, event) or task
                 ended = event.at_rest
                 yield from _pieces(event)
@@ -70,15 +74,18 @@ class PassedTurns:
             ended = True
             yield Failure(f"{self._whose} ended its stream before it named a task.")
         except WireError as error:
-            # What an unreachable server still does cannot be told; one that refused does nothing.
             ended = not task
             yield Failure(f"{self._whose}: {error}")
         finally:
-            if not ended and task:
-                with suppress(WireError):
-                    self._endpoint.cancel(task, timeout_s=CANCEL_TIMEOUT_S)
+            if not ended:
+                self._cancel(task or _late_task(heard))
 
-    def _events(self, turn: GuestTurn) -> Iterator[Event]:
+    def _cancel(self, task: str) -> None:
+        if task:
+            with suppress(WireError):
+                self._endpoint.cancel(task, timeout_s=CANCEL_TIMEOUT_S)
+
+    def _events(self, turn: GuestTurn, heard: SimpleQueue[Any]) -> Iterator[Event]:
         """Yield what comes back, or nothing more where the connection broke after a first event."""
         message = {
             "messageId": turn.message.get("messageId") or os.urandom(16).hex(),
@@ -91,7 +98,7 @@ class PassedTurns:
             message["taskId"] = self._tasks.pop(turn.task_id)
         seen = False
         try:
-            for event in self._said(message, turn):
+            for event in self._said(message, turn, heard):
                 seen = True
                 yield event
         except WireError as error:
@@ -100,13 +107,38 @@ class PassedTurns:
             if seen or error.code != INVALID_PARAMS or turn.context_id in self._contexts:
                 raise
             del message["contextId"]
-            yield from self._said(message, turn)
+            yield from self._said(message, turn, heard)
 
-    def _said(self, message: JsonObject, turn: GuestTurn) -> Iterator[Event]:
-        if self.streams:
-            yield from self._endpoint.stream(message, timeout_s=turn.timeout_s)
+    def _said(
+        self, message: JsonObject, turn: GuestTurn, heard: SimpleQueue[Any]
+    ) -> Iterator[Event]:
+        """Send a message and yield its events.
+
+        A thread reads them: a cancellation interrupts only this one, so that the name of a task
+        that has just begun is not lost.
+        """
+        _thread.start_new_thread(self._listen, (message, turn.timeout_s, heard))
+        while True:
+            item = heard.get()
+            if item is None:
+                return
+            if isinstance(item, WireError):
+                raise item
+            yield item
+
+    def _listen(self, message: JsonObject, timeout_s: float, heard: SimpleQueue[Any]) -> None:
+        try:
+            if self.streams:
+                for event in self._endpoint.stream(message, timeout_s=timeout_s):
+                    heard.put(event)
+            else:
+                heard.put(self._endpoint.send(message, timeout_s=timeout_s))
+        except WireError as error:
+            heard.put(error)
+        except Exception as error:  # noqa: BLE001, a thread that dies in silence would hang the turn
+            heard.put(WireError(f"{type(error).__name__}: {error}"))
         else:
-            yield self._endpoint.send(message, timeout_s=turn.timeout_s)
+            heard.put(None)
 
     def _end_of(self, task: str, until: float) -> Event:
         """Ask for a task until it is at rest.
@@ -136,12 +168,25 @@ class PassedTurns:
             if len(known) > CONTEXTS_MAX:
                 del known[next(iter(known))]
         value = event.value
-        task = str(value.get("id" if event.kind == "task" else "taskId") or "")
+        task = _task_of(event)
         if value.get("contextId"):
             self._contexts[turn.context_id] = str(value["contextId"])
         if task and event.state in WAITING:
             self._tasks[turn.task_id] = task
         return task
+
+
+def _late_task(heard: SimpleQueue[Any]) -> str:
+    """Return the task that a canceled turn had begun without knowing it yet."""
+    try:
+        item = heard.get(timeout=LATE_TASK_TIMEOUT_S)
+    except Empty:
+        return ""
+    return _task_of(item) if isinstance(item, Event) else ""
+
+
+def _task_of(event: Event) -> str:
+    return str(event.value.get("id" if event.kind == "task" else "taskId") or "")
 
 
 def _pieces(event: Event) -> Iterator[Any]:

@@ -22,12 +22,19 @@ from hive_guest import environment as guest
 
 _FLAGS: Final = ("-I", "-X", "utf8", "-u")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_SYSTEM_ROOTS: Final = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr")
 
 
 class Preparer:
-    """Turns specs into prepared artifacts of the process tier."""
+    """Turns specs into prepared artifacts of the process tier.
 
-    def __init__(self, *, state: Path, home: Path, environments: Environments) -> None:
+    `roots` is the operator's file of certificate authorities, for agents that reach hosts.
+    """
+
+    def __init__(
+        self, *, state: Path, home: Path, environments: Environments, roots: str = ""
+    ) -> None:
+        self._roots = roots if roots and Path(roots).is_file() else ""
         self._state = state
         self._home = home
         self._environments = environments
@@ -63,8 +70,11 @@ class Preparer:
         return Prepared(
             spec=spec,
             argv=(*python, guest.MAIN_PATH, *_arguments(spec.entry, source)),
-            reads=tuple(filter(None, (*interpreter.reads, place, guest.FOLDER, str(source)))),
-            environment=_environment(spec, interpreter, place),
+            reads=(
+                *filter(None, (*interpreter.reads, place, guest.FOLDER, str(source))),
+                *self._trusted(),
+            ),
+            environment={**_environment(spec, interpreter, place), **self._trust()},
             digest=digest,
         )
 
@@ -74,10 +84,19 @@ class Preparer:
         return Prepared(
             spec=spec,
             argv=(*_bare(interpreter), guest.MAIN_PATH, "--remote", spec.entry.url),
-            reads=(*interpreter.reads, guest.FOLDER),
-            environment=_environment(spec, interpreter, ""),
+            reads=(*interpreter.reads, guest.FOLDER, *self._trusted()),
+            environment={**_environment(spec, interpreter, ""), **self._trust()},
             digest=spec.digest,
         )
+
+    def _trusted(self) -> tuple[str, ...]:
+        """Return the file of authorities, unless the sandbox has the system's own anyway."""
+        inside = any(Path(self._roots).is_relative_to(place) for place in _SYSTEM_ROOTS)
+        return (self._roots,) if self._roots and not inside else ()
+
+    def _trust(self) -> dict[str, str]:
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if self._roots else ()
+        return dict.fromkeys(names, self._roots)
 
     def _staged(self, spec: AgentSpec) -> Path:
         place = staged_path(self._state, spec.digest)

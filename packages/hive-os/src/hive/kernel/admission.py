@@ -55,6 +55,25 @@ class Admission:
         except Exception:
             log.exception("admission.facts_failed")
             return Refused(check="facts", reason="the call cannot be judged now")
+        obligations = self._examine(call, facts)
+        if isinstance(obligations, Refused):
+            return obligations
+        claims = self._claims_of(call, facts)
+        refused_claim = self._claims.take(claims)
+        if refused_claim is not None:
+            return refused_claim
+        return Admitted(claims=claims, obligations=obligations)
+
+    def admit_again(self, call: Call) -> Refused | None:
+        """Ask every check about a call whose claims its first intent holds: a grant may have shrunk."""
+        try:
+            examined = self._examine(call, self._facts(call))
+        except Exception:
+            log.exception("admission.facts_failed")
+            return Refused(check="facts", reason="the call cannot be judged now")
+        return examined if isinstance(examined, Refused) else None
+
+    def _examine(self, call: Call, facts: CallFacts) -> Refused | tuple[Obligation, ...]:
         obligations: list[Obligation] = []
         for check in self.checks:
             match self._ask(check, call, facts):
@@ -62,11 +81,7 @@ class Admission:
                     return refused
                 case Obligation() as obligation:
                     obligations.append(obligation)
-        claims = self._claims_of(call, facts)
-        refused_claim = self._claims.take(claims)
-        if refused_claim is not None:
-            return refused_claim
-        return Admitted(claims=claims, obligations=tuple(obligations))
+        return tuple(obligations)
 
     def give_back(self, decision: Admitted) -> None:
         """Return the claims of a call whose intent could not be written."""

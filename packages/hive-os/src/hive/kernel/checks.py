@@ -58,6 +58,8 @@ class IdentityCheck:
             return Refused(check=self.name, reason="a token is needed")
         if kind is PrincipalKind.AGENT and facts.grant is None:
             return Refused(check=self.name, reason="the sandbox that calls is gone")
+        if facts.turn_over:
+            return Refused(check=self.name, reason="the turn that called has ended")
         if facts.parked:
             return Refused(check="parked", reason=f"the task is parked: {facts.parked}")
         return None
@@ -84,7 +86,7 @@ class GrantCheck:
         """Refuse what the grant does not name."""
         if call.principal.kind is not PrincipalKind.AGENT or facts.grant is None:
             return None
-        allowed = True
+        allowed = False
         if call.verb is Verb.ASK:
             allowed = facts.grant.allows_model(call.target)
         elif call.verb is Verb.REACH:

@@ -23,6 +23,8 @@ def within_turn(turn: RunningTurn | None, call: Call, clock: Clock) -> Iterator[
             yield
             return
         turn.calls.add(scope)
+        if turn.over:  # it ended while the intent was written
+            scope.cancel()
         try:
             yield
         finally:

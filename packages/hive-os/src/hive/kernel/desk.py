@@ -99,7 +99,8 @@ class TaskDesk:
         )
         messages: list[Message] = []
         for task in sorted(page.tasks, key=lambda one: one.created_at):
-            messages += _spoken(task)
+            if _shared(task, job.call.principal):
+                messages += _spoken(task)
         return tuple(one for one in messages if one.id != job.message.id)
 
 
@@ -108,6 +109,13 @@ def may_see(principal: Principal, task: Task) -> bool:
     if task.owner != principal.owner:
         return False
     return principal.kind is not PrincipalKind.AGENT or task.caller == str(principal)
+
+
+def _shared(task: Task, principal: Principal) -> bool:
+    """Tell whether a task belongs to a caller's conversation: agents and their owner each have their own."""
+    if principal.kind is PrincipalKind.AGENT:
+        return task.caller == str(principal)
+    return not task.caller.startswith(f"{PrincipalKind.AGENT}:")
 
 
 def _spoken(task: Task) -> list[Message]:

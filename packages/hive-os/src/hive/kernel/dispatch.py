@@ -13,7 +13,7 @@ import anyio
 
 from hive.core.call import Admitted, Call, Decision, Outcome, Principal, Refused
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, LedgerError, NotFoundError, StateError
+from hive.core.errors import EngineError, HiveError, LedgerError, NotFoundError, StateError
 from hive.core.ids import AgentId, ContextId, SandboxId, TaskId, new_id, plain_text
 from hive.core.json import Json
 from hive.core.randomness import Randomness
@@ -97,11 +97,12 @@ class Dispatcher:
             return
         if recorded is not None:
             call = recorded_again(call, recorded.id)
+            refused = await self._judge_again(call)
         else:
             refused = await self._admit_and_record(call)
-            if refused is not None:
-                yield refused
-                return
+        if refused is not None:
+            yield refused
+            return
         with within_turn(turn, call, self._clock):
             async with self._passing(LivePassage(call, act)) as passage:
                 yield passage
@@ -155,10 +156,21 @@ class Dispatcher:
                 f"The task is {held.state.value}, so it cannot be canceled.",
                 fix="Nothing is left to cancel.",
             )
+        asked: dict[str, Json] = {"by": str(principal)}
+        await self._writer.append(
+            event(
+                "task.cancel_asked",
+                asked,
+                clock=self._clock,
+                agent=held.agent,
+                owner=held.owner,
+                task=task,
+            )
+        )
         live = self._feed.get(task)
         if live is not None and await self._supervisor.cancel(held.agent, task):
             return await live.wait_settled()
-        return await self._cancel_at_rest(held)
+        return await self._supervisor.end_at_rest(held, TaskState.CANCELED)
 
     def _recorded(self, call: Call, turn: RunningTurn | None) -> RecordedCall | Refused | None:
         if turn is None or turn.rerun is None or turn.parked:
@@ -174,6 +186,12 @@ class Dispatcher:
         with self._tracer.start(ADMIT, parent=call.trace):
             return self._admission.admit(call)
 
+    async def _judge_again(self, call: Call) -> Refused | None:
+        refused = self._admission.admit_again(call)
+        if refused is not None:
+            await self._refuse(call, refused)
+        return refused
+
     async def _admit_and_record(self, call: Call) -> Refused | None:
         decision = self._judge(call)
         if isinstance(decision, Refused):
@@ -182,13 +200,19 @@ class Dispatcher:
         return await self._write(call, decision, (), call.task)
 
     async def _write(
-        self, call: Call, admitted: Admitted, moves: tuple[TaskMove, ...], task: TaskId | None
+        self,
+        call: Call,
+        admitted: Admitted,
+        moves: tuple[TaskMove, ...],
+        task: TaskId | None,
+        *,
+        then: Callable[[], None] | None = None,
     ) -> Refused | None:
         agent = call.target if moves else (call.principal.agent or "")
         try:
             with self._tracer.start(RECORD_INTENT, parent=call.trace):
                 await self._writer.append(
-                    intent(call, admitted, agent=agent, task=task, moves=moves)
+                    intent(call, admitted, agent=agent, task=task, moves=moves), then=then
                 )
         except (EngineError, LedgerError) as error:
             self._admission.give_back(admitted)
@@ -203,7 +227,7 @@ class Dispatcher:
             return
         try:
             await self._writer.append(refusal(call, refused, agent=call.principal.agent or ""))
-        except (EngineError, LedgerError):
+        except HiveError:
             self._refusals.count(str(call.principal), refused.check)
 
     @asynccontextmanager
@@ -253,8 +277,9 @@ class Dispatcher:
             updated_at=call.at,
             history=(message,),
         )
-        refused = await self._write(call, decision, (task,), task_id)
-        return refused or self._wake(call, task, message, turn, opens_context=opens_context)
+        return await self._accept(
+            call, decision, (task,), task, message, turn, opens_context=opens_context
+        )
 
     async def _resume(
         self, call: Call, task: Task, message: Message, turn: RunningTurn | None
@@ -286,8 +311,28 @@ class Dispatcher:
                 at=call.at,
             )
         )
-        refused = await self._write(call, decision, tuple(moves), task.id)
-        return refused or self._wake(call, moved, message, turn)
+        await self._supervisor.recount(task.id)
+        return await self._accept(call, decision, tuple(moves), moved, message, turn)
+
+    async def _accept(
+        self,
+        call: Call,
+        admitted: Admitted,
+        moves: tuple[TaskMove, ...],
+        task: Task,
+        message: Message,
+        turn: RunningTurn | None,
+        *,
+        opens_context: bool = False,
+    ) -> Refused | Delivery:
+        """Wake the agent in the moment the message is durable, even if the caller has left by then."""
+        woken: list[Delivery] = []
+
+        def wake() -> None:
+            woken.append(self._wake(call, task, message, turn, opens_context=opens_context))
+
+        refused = await self._write(call, admitted, moves, task.id, then=wake)
+        return refused or woken[0]
 
     def _wake(
         self,
@@ -333,26 +378,3 @@ class Dispatcher:
 
     async def _delivery_of(self, principal: Principal, task_id: TaskId) -> Delivery:
         return TaskDelivery(await self._desk.live(principal, task_id))
-
-    async def _cancel_at_rest(self, task: Task) -> Task:
-        move = StatusChanged(
-            task_id=task.id,
-            context_id=task.context_id,
-            state=TaskState.CANCELED,
-            at=self._clock.now(),
-        )
-        body: dict[str, Json] = {"state": move.state.value}
-        await self._writer.append(
-            event(
-                "task.canceled",
-                body,
-                clock=self._clock,
-                agent=task.agent,
-                owner=task.owner,
-                task=task.id,
-                moves=(move,),
-            )
-        )
-        self._feed.tell(task.id, move)
-        self._feed.close(task.id)
-        return replace(task, state=TaskState.CANCELED, updated_at=move.at, status_message=None)

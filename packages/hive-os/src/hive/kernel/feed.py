@@ -130,9 +130,8 @@ class TaskFeed:
     def tell(self, task: TaskId, move: TaskMove) -> None:
         """Apply a move and tell everybody."""
         live = self._live.get(task)
-        if live is None:
-            return
-        live.apply(move, self._clock.now())
+        if live is not None:
+            live.apply(move, self._clock.now())
         if isinstance(move, TaskEvent):
             self._notify(move)
 

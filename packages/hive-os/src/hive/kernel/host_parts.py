@@ -4,10 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
 from hive.core.clock import Clock
+from hive.core.ids import OwnerId, SandboxId
 from hive.core.randomness import Randomness
 from hive.core.task import Message
-from hive.execution.ports import SandboxDriver
+from hive.execution.ports import Sandbox, SandboxDriver
 from hive.kernel.feed import TaskFeed
 from hive.kernel.jobs import TurnJob
 from hive.kernel.logbook import LogBook
@@ -34,6 +37,24 @@ class HostParts:
     history: Callable[[TurnJob], Awaitable[tuple[Message, ...]]]
     rerun: Callable[[TurnJob], Awaitable[TurnJob]]
     note_rerun: Callable[[TurnJob], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """One live sandbox of an agent; `idle` is the wait for its next turn."""
+
+    sandbox: Sandbox
+    id: SandboxId
+    owner: OwnerId | None = None
+    dead: bool = False
+    idle: anyio.CancelScope | None = None
+
+
+def first_error(error: Exception) -> Exception:
+    """Return the error behind a task group's."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def keys_of(handle: str) -> dict[str, str]:

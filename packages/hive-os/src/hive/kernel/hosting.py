@@ -6,29 +6,27 @@ traces of something that went on calling after its turn, cost it its life.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import anyio
 
-from hive.core.errors import HiveError, SandboxError, SpecError
+from hive.core.errors import SandboxError, SpecError
 from hive.core.grant import Grant, Tier
-from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId, new_id
+from hive.core.ids import ContextId, SandboxId, TaskId, TurnId, new_id
 from hive.core.spec import AgentSpec
 from hive.core.task import StatusChanged, TaskState
 from hive.execution.ports import (
     Description,
-    LogLine,
     Opening,
     Prepared,
     Sandbox,
     Wall,
 )
-from hive.kernel.host_parts import HostParts, keys_of
+from hive.kernel.host_parts import HostParts, Slot, first_error, keys_of
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue
 from hive.kernel.patience import patiently
 from hive.kernel.ports import AgentState, AgentView
@@ -42,15 +40,6 @@ RESTARTS_MAX: Final = 6
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
 DATABASE_TIMEOUT_S: Final = 60.0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Slot:
-    sandbox: Sandbox
-    id: SandboxId
-    owner: OwnerId | None = None
-    dead: bool = False
-    idle: anyio.CancelScope | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,9 +58,10 @@ class HostedAgent:
     restarts: int = 0
     started_at: datetime | None = None
     queue: TurnQueue = field(default_factory=TurnQueue)
+    ended: set[TaskId] = field(default_factory=set)
     _running: dict[TaskId, TurnJob] = field(default_factory=dict)
     _held: dict[TaskId, TurnJob] = field(default_factory=dict)
-    _slots: dict[SandboxId, _Slot] = field(default_factory=dict)
+    _slots: dict[SandboxId, Slot] = field(default_factory=dict)
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _settled: anyio.Event = field(default_factory=anyio.Event)
     _gone: anyio.Event = field(default_factory=anyio.Event)
@@ -108,7 +98,7 @@ class HostedAgent:
                         tasks.start_soon(partial(self._worker, eager=number == 0))
         except Exception as error:
             log.exception("agent.host_crashed", extra={"agent": self.spec.name})
-            self._broken(f"the node could not host it: {_first(error)}")
+            self._broken(f"the node could not host it: {first_error(error)}")
         finally:
             if self.state is not AgentState.BROKEN:
                 self.state = AgentState.STOPPED
@@ -144,6 +134,11 @@ class HostedAgent:
             self._idle = anyio.Event()
             await self._idle.wait()
 
+    def halt(self, reason: str) -> None:
+        """Begin no turn any more and kill all sandboxes at once; may be called from any thread."""
+        self.state = AgentState.STOPPED
+        self.kill(reason)
+
     def kill(self, reason: str) -> None:
         """Kill all sandboxes at once; may be called from any thread."""
         for slot in tuple(self._slots.values()):
@@ -153,9 +148,35 @@ class HostedAgent:
         """Cancel a task's turn, waiting or running; False where it has none."""
         job = self.queue.withdraw(task)
         if job is not None:
-            end = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
-            await self.parts.outcomes.finish(job, end)
+            await self._cancel_waiting(self._hold(job))
             return True
+        return self._cancel_begun(task)
+
+    def drop(self, task: TaskId) -> None:
+        """Let go of a task that was ended at rest; one that is just taken up does not come in."""
+        job = self.queue.withdraw(task)
+        if job is None and not self._cancel_begun(task) and not self._settled.is_set():
+            self.ended.add(task)
+
+    def abandon(self, reason: str) -> None:
+        """Say that it will never be served."""
+        self._broken(reason)
+        self._gone.set()
+
+    async def _cancel_waiting(self, job: TurnJob) -> None:
+        job.canceled.set()
+        written = False
+        try:
+            end = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
+            written = await self.parts.outcomes.finish(job, end)
+        finally:
+            # Also where whoever asked has left: a worker then writes it in its place.
+            if written:
+                self._held.pop(job.task, None)
+            else:
+                self._put_back(job)
+
+    def _cancel_begun(self, task: TaskId) -> bool:
         job = self._running.get(task) or self._held.get(task)
         if job is not None:
             job.canceled.set()
@@ -179,10 +200,11 @@ class HostedAgent:
                     failures = 0
                     first, waiting = waiting, None
                     waiting = await self._serve_slot(slot, first)
-            except (HiveError, OSError, ExceptionGroup) as caught:
+            except Exception as caught:
+                log.warning("agent.sandbox_failed", extra={"agent": self.spec.name}, exc_info=True)
                 failures += 1
                 self.restarts += 1
-                if self._gave_up(_first(caught), failures):
+                if self._gave_up(first_error(caught), failures):
                     if waiting is not None:
                         self._put_back(waiting)
                     return
@@ -205,9 +227,10 @@ class HostedAgent:
         self._held.pop(job.task, None)
         self.queue.put(job, first=True)
 
-    def _loaded(self, slot: _Slot) -> None:
+    def _loaded(self, slot: Slot) -> None:
         self.walls = tuple(slot.sandbox.walls)
-        self.state = AgentState.READY
+        if self.state is not AgentState.STOPPED:
+            self.state = AgentState.READY
         self.started_at = self.started_at or self.parts.clock.now()
         self._settled.set()
 
@@ -218,18 +241,25 @@ class HostedAgent:
         self._settled.set()
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[_Slot]:
+    async def _opened(self) -> AsyncIterator[Slot]:
         parts = self.parts
         sandbox_id = SandboxId(new_id(parts.clock, parts.randomness))
         directory = parts.run_directory / sandbox_id[-12:]
         directory.mkdir(mode=0o711, parents=True, exist_ok=False)
         handle = parts.turns.bind(sandbox_id, self.spec.name, self.grant)
         try:
-            async with (
-                parts.gates.listen(sandbox_id, str(directory)) as environment,
-                self._spawned(sandbox_id, directory, {**environment, **keys_of(handle)}) as sandbox,
-            ):
-                slot = self._slots[sandbox_id] = _Slot(sandbox=sandbox, id=sandbox_id)
+            async with AsyncExitStack() as stack:
+                doors = await stack.enter_async_context(
+                    parts.gates.listen(sandbox_id, str(directory))
+                )
+                opening = Opening(
+                    sandbox_id=sandbox_id,
+                    gate_directory=str(directory),
+                    environment={**doors, **keys_of(handle)},
+                )
+                spawned = parts.driver.spawn(self.prepared, self.grant, opening)
+                sandbox = await stack.enter_async_context(spawned)
+                slot = self._slots[sandbox_id] = Slot(sandbox=sandbox, id=sandbox_id)
                 yield slot
         finally:
             self._slots.pop(sandbox_id, None)
@@ -238,15 +268,7 @@ class HostedAgent:
                 left.unlink(missing_ok=True)
             directory.rmdir()
 
-    def _spawned(
-        self, sandbox_id: SandboxId, directory: Path, environment: dict[str, str]
-    ) -> AbstractAsyncContextManager[Sandbox]:
-        opening = Opening(
-            sandbox_id=sandbox_id, gate_directory=str(directory), environment=environment
-        )
-        return self.parts.driver.spawn(self.prepared, self.grant, opening)
-
-    async def _serve_slot(self, slot: _Slot, job: TurnJob | None) -> TurnJob | None:
+    async def _serve_slot(self, slot: Slot, job: TurnJob | None) -> TurnJob | None:
         """Run turns in one sandbox; return the turn that needs another one."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, slot)
@@ -267,7 +289,7 @@ class HostedAgent:
             tasks.cancel_scope.cancel()
         return job
 
-    async def _next(self, slot: _Slot) -> TurnJob | None:
+    async def _next(self, slot: Slot) -> TurnJob | None:
         """Wait for a turn, or until the sandbox is dead: only this wait may be cut short."""
         with anyio.CancelScope() as slot.idle:
             if slot.dead:
@@ -275,14 +297,19 @@ class HostedAgent:
             return self._hold(await self.queue.take(slot.owner))
         return None
 
-    async def _watch(self, slot: _Slot) -> None:
-        reason = await slot.sandbox.wait_dead()
+    async def _watch(self, slot: Slot) -> None:
+        try:
+            reason = await slot.sandbox.wait_dead()
+        except Exception as error:
+            log.exception("sandbox.watch_failed", extra={"agent": self.spec.name})
+            reason = f"it cannot be watched: {error}"
+            slot.sandbox.kill(reason)
         self.parts.logs.add(self.spec.name, f"sandbox ended: {reason}", level="warning")
         slot.dead = True
         if slot.idle is not None:
             slot.idle.cancel()
 
-    async def _run(self, slot: _Slot, job: TurnJob) -> bool:
+    async def _run(self, slot: Slot, job: TurnJob) -> bool:
         """Run one turn; False where the sandbox cannot be used again."""
         turn = self._begin(slot, job)
         run = TurnRun(
@@ -291,7 +318,9 @@ class HostedAgent:
             sandbox=slot.sandbox,
             clock=self.parts.clock,
             tell=lambda event: self.parts.feed.tell(job.task, event),
-            log=lambda line: self._log(line, job.task),
+            log=lambda line: self.parts.logs.add(
+                self.spec.name, line.text, level=line.level, task=job.task
+            ),
         )
         try:
             end = await self._turn(slot, job, turn, run)
@@ -303,7 +332,7 @@ class HostedAgent:
             self._idle.set()
         return not run.killed and end.ending not in (Ending.DIED, Ending.PARKED)
 
-    async def _turn(self, slot: _Slot, job: TurnJob, turn: RunningTurn, run: TurnRun) -> TurnEnd:
+    async def _turn(self, slot: Slot, job: TurnJob, turn: RunningTurn, run: TurnRun) -> TurnEnd:
         """Run a turn to its end, which is a value whatever breaks: a turn is never forgotten."""
         if job.canceled.is_set():
             return TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
@@ -319,11 +348,13 @@ class HostedAgent:
                 return await run.run(history)
         except Exception as error:
             log.exception("turn.crashed", extra={"agent": self.spec.name, "task": job.task})
-            return TurnEnd(ending=Ending.DIED, reason=f"the node could not run it: {_first(error)}")
+            return TurnEnd(
+                ending=Ending.DIED, reason=f"the node could not run it: {first_error(error)}"
+            )
         finally:
             self.parts.turns.end(turn)
 
-    def _begin(self, slot: _Slot, job: TurnJob) -> RunningTurn:
+    def _begin(self, slot: Slot, job: TurnJob) -> RunningTurn:
         now = self.parts.clock.now()
         limit = now + timedelta(seconds=self.grant.limits.turn_timeout_s)
         turn = RunningTurn(
@@ -366,14 +397,8 @@ class HostedAgent:
 
     async def _recorded(self, job: TurnJob, end: TurnEnd) -> bool:
         with self.parts.tracer.start("hive.record result", parent=job.call.trace):
-            return await self.parts.outcomes.finish(job, end)
-
-    def _log(self, line: LogLine, task: TaskId) -> None:
-        self.parts.logs.add(self.spec.name, line.text, level=line.level, task=task)
-
-
-def _first(error: Exception) -> Exception:
-    """Return the error behind a task group's."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+            try:
+                return await self.parts.outcomes.finish(job, end)
+            except Exception:
+                log.exception("turn.end_not_recorded", extra={"task": job.task})
+                return False

@@ -1,15 +1,16 @@
 """How a turn's end becomes durable, and then known: the result entry and the task's last move."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
 
 from hive.core.call import Outcome
 from hive.core.clock import Clock
-from hive.core.errors import BadInputError, EngineError, StateError
-from hive.core.ids import MessageId, new_id, plain_text
+from hive.core.errors import BadInputError, EngineError, LedgerError, StateError
+from hive.core.ids import ContextId, MessageId, TaskId, new_id, plain_text
+from hive.core.json import Json
 from hive.core.randomness import Randomness
 from hive.core.task import (
     ArtifactAdded,
@@ -17,13 +18,14 @@ from hive.core.task import (
     Part,
     Role,
     StatusChanged,
+    Task,
     TaskMove,
     TaskState,
 )
 from hive.kernel.claims import ClaimBook
 from hive.kernel.feed import TaskFeed
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
-from hive.kernel.record import hold, result
+from hive.kernel.record import event, hold, result
 from hive.ledger.entry import Draft
 from hive.ledger.writer import LedgerWriter
 
@@ -92,7 +94,7 @@ class OutcomeDesk:
         try:
             if not await append_patiently(self.writer, draft, timeout_s=WRITE_TIMEOUT_S):
                 return False
-        except (BadInputError, StateError) as error:
+        except (BadInputError, LedgerError, StateError) as error:
             log.warning("turn.end_not_recordable", extra={"task": job.task, "error": error.what})
             if not end.artifacts and end.message is None:
                 return False
@@ -100,6 +102,47 @@ class OutcomeDesk:
             return await self.finish(job, bare)
         self._publish(job, artifacts, status)
         return True
+
+    async def end_at_rest(self, task: Task, state: TaskState, reason: str = "") -> Task:
+        """End a task that no turn works on.
+
+        Raises:
+            LedgerError: it has ended meanwhile.
+            EngineError: the database is away.
+
+        """
+        move = StatusChanged(
+            task_id=task.id,
+            context_id=task.context_id,
+            state=state,
+            at=self.clock.now(),
+            message=self._said(reason, task.context_id, task.id) if reason else None,
+        )
+        body: dict[str, Json] = {"state": state.value, "reason": reason}
+        draft = event(
+            f"task.{state.value}",
+            body,
+            clock=self.clock,
+            agent=task.agent,
+            owner=task.owner,
+            task=task.id,
+            moves=(move,),
+        )
+        await self.writer.append(draft, then=lambda: self._rested(move))
+        return replace(task, state=state, updated_at=move.at, status_message=move.message)
+
+    def rested(self, task: Task) -> None:
+        """Tell that a task ended at rest; the ledger has it."""
+        self._rested(
+            StatusChanged(
+                task_id=task.id, context_id=task.context_id, state=task.state, at=self.clock.now()
+            )
+        )
+
+    def _rested(self, move: StatusChanged) -> None:
+        self.feed.tell(move.task_id, move)
+        self.feed.close(move.task_id)
+        self.claims.forget(f"task:{move.task_id} ")
 
     def _publish(
         self, job: TurnJob, artifacts: tuple[ArtifactAdded, ...], status: StatusChanged
@@ -121,12 +164,15 @@ class OutcomeDesk:
         text = plain_text(end.reason, keep="\n\t")[:REASON_MAX_CHARS]
         if end.ending is Ending.PARKED:
             text = f"Parked: {text}. An operator decides with `hive parked`."
+        return self._said(text, job.context, job.task)
+
+    def _said(self, text: str, context: ContextId, task: TaskId) -> Message:
         return Message(
             id=MessageId(new_id(self.clock, self.randomness)),
             role=Role.AGENT,
             parts=(Part(text=text),),
-            context_id=job.context,
-            task_id=job.task,
+            context_id=context,
+            task_id=task,
         )
 
 

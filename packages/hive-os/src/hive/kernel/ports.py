@@ -260,7 +260,8 @@ class GateListener(Protocol):
 class CallFacts:
     """What the checks need, fetched once: the caller's grant, the agent that is called, the chain.
 
-    `lineage` are the agents that wait above the call; `parked` is why the calling turn may not act.
+    `lineage` are the agents that wait above the call; `parked` is why the calling turn may not act;
+    `turn_over` tells that the turn ended after it was found out who calls.
     """
 
     grant: Grant | None = None
@@ -268,3 +269,4 @@ class CallFacts:
     lineage: tuple[AgentId, ...] = ()
     tasks_in_flight: int = 0
     parked: str = ""
+    turn_over: bool = False

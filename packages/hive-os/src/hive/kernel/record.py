@@ -1,19 +1,21 @@
 """How calls look in the ledger: what an intent, a result and a refusal carry, and how frames are kept."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from hive.core.call import Admitted, Call, Outcome, Refused
 from hive.core.clock import Clock
-from hive.core.ids import CallId, OwnerId, TaskId
+from hive.core.ids import CallId, OwnerId, TaskId, plain_text
 from hive.core.json import Json
 from hive.core.task import TaskMove
 from hive.ledger.entry import Draft, EntryKind
 
 FRAMES_KEPT_MAX_BYTES: Final = 16 << 20
 NOTE_MAX_CHARS: Final = 2000
+TARGET_MAX_CHARS: Final = 512
 _FRAMES: Final = msgspec.msgpack.Encoder()
 _UNFRAMES: Final = msgspec.msgpack.Decoder(list[bytes])
 
@@ -40,6 +42,7 @@ def intent(
 
 def refusal(call: Call, refused: Refused, *, agent: str) -> Draft:
     """Return the line of a call that was refused."""
+    call = replace(call, target=_writable(call.target))
     body = _body(call)
     body |= {
         "decision": "refused",
@@ -139,6 +142,11 @@ def frames_of(content: bytes) -> tuple[bytes, ...]:
     except msgspec.MsgspecError as error:
         message = "recorded frames cannot be read"
         raise ValueError(message) from error
+
+
+def _writable(target: str) -> str:
+    """Return as much of a target as can be written, whatever a stranger put there."""
+    return plain_text(target[:TARGET_MAX_CHARS]).encode("utf-8", "replace").decode()
 
 
 def _body(call: Call) -> dict[str, Json]:

@@ -22,9 +22,9 @@ from hive.core.call import (
     Verb,
 )
 from hive.core.clock import Clock
-from hive.core.errors import NotFoundError
+from hive.core.errors import LedgerError, NotFoundError
 from hive.core.ids import AgentId, CallId, SpanId, TaskId, TraceId
-from hive.core.task import Role, StatusChanged, Task, TaskState
+from hive.core.task import Message, Role, StatusChanged, Task, TaskState
 from hive.engines.ports import Database
 from hive.kernel.claims import ClaimBook
 from hive.kernel.jobs import TurnJob
@@ -62,6 +62,7 @@ class Body(msgspec.Struct, frozen=True):
     parent: str | None = None
     decision: str = ""
     outcome: str = ""
+    call: str = ""
     deadline: str = ""
     claims: list[ClaimLine] = []
 
@@ -109,14 +110,12 @@ class Recovery:
     async def job(self, task: Task) -> TurnJob:
         """Return the job that runs a task's turn again, and count its claims anew."""
         steps = await self._journal.task(task.id)
-        own = next(step for step in steps if step.intent.call == task.call)
-        inner = await self._journal.children(task.call)
-        self._claims.forget(f"task:{task.id} ")
-        for step in inner:
-            self._claims.restore(_claims_of(step.intent))
-        message = next(one for one in reversed(task.history) if one.role is Role.USER)
+        own = _newest_turn(task, steps)
+        inner = await self._journal.children(own.call)
+        self._count(task.id, steps)
+        message = _newest_message(task)
         events = await self._journal.events(task.id)
-        attempt = 2 + sum(1 for entry in events if entry.name == RECOVERED)
+        attempt = 2 + sum(1 for entry in events if _began_again(entry, own.call))
         allowed = frozenset(
             step.call for step in inner for one in step.decisions if one.name == REPEAT_ALLOWED
         )
@@ -132,6 +131,15 @@ class Recovery:
             attempt=attempt,
             ancestors=await self._ancestors(call),
         )
+
+    async def recount(self, task: TaskId) -> None:
+        """Count what a task at rest has claimed so far, as the ledger has it."""
+        self._count(task, await self._journal.task(task))
+
+    def _count(self, task: TaskId, steps: list[Step]) -> None:
+        self._claims.forget(f"task:{task} ")
+        for step in steps:
+            self._claims.restore(_claims_of(step.intent))
 
     async def _ancestors(self, call: Call) -> tuple[AgentId, ...]:
         """Return the agents whose turns wait for a call, nearest last."""
@@ -201,6 +209,33 @@ class Recovery:
                 task=job.task,
             )
         )
+
+
+def _newest_turn(task: Task, steps: list[Step]) -> Step:
+    """Return the call that opened or last continued a task; each message to it is a turn of its own."""
+    turns = [step for step in steps if _body(step.intent).verb == Verb.SEND]
+    if not turns:
+        raise LedgerError(
+            f"Task {task.id} cannot be taken up.",
+            why="The ledger holds no call that opened it.",
+            fix="Run `hive audit verify`.",
+        )
+    return turns[-1]
+
+
+def _newest_message(task: Task) -> Message:
+    for one in reversed(task.history):
+        if one.role is Role.USER:
+            return one
+    raise LedgerError(
+        f"Task {task.id} cannot be taken up.",
+        why="Its messages cannot be read: the owner's key is gone.",
+        fix="Cancel it.",
+    )
+
+
+def _began_again(entry: Entry, call: CallId) -> bool:
+    return entry.name == RECOVERED and _body(entry).call == call
 
 
 def _admitted(step: Step) -> bool:

@@ -56,7 +56,8 @@ class Rerun:
         `allowed` are open *once* effects that a person decided to repeat.
         """
         rerun = cls(allowed=allowed)
-        for one in recorded:
+        # A yes is used up by the call that followed it: what that one left is found before the yes.
+        for one in sorted(recorded, key=lambda one: one.id in allowed):
             rerun._waiting.setdefault(one.key, deque()).append(one)
             if one.effect is EffectClass.ONCE and one.id not in allowed:
                 rerun._once_ahead[one.id] = one.target

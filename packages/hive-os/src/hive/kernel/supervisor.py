@@ -7,22 +7,23 @@ node as `Placement`.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from hive.core.call import Principal
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, NotFoundError
-from hive.core.grant import Grant, Tier
+from hive.core.errors import EngineError, LedgerError, NotFoundError, StateError
+from hive.core.grant import Grant
 from hive.core.ids import AgentId, TaskId, plain_text
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
-from hive.core.task import Message, Task
-from hive.execution.ports import Prepared, SandboxDriver
+from hive.core.task import Message, Task, TaskState
+from hive.execution.ports import SandboxDriver
+from hive.kernel.delivery import one_at_a_time
 from hive.kernel.feed import TaskFeed
 from hive.kernel.host_parts import HostParts
 from hive.kernel.hosting import HostedAgent
@@ -30,6 +31,7 @@ from hive.kernel.jobs import Ending, TurnEnd, TurnJob
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
 from hive.kernel.patience import patiently
+from hive.kernel.places import Placed, Placement, Returning
 from hive.kernel.ports import AgentLog, AgentState, AgentView, GateListener
 from hive.kernel.record import event
 from hive.kernel.recovery import ATTEMPTS_MAX, Recovery
@@ -42,42 +44,6 @@ log: Final = logging.getLogger(__name__)
 RERUN_PAUSE_S: Final = 0.2
 RETURN_TIMEOUT_S: Final = 20.0
 DATABASE_TIMEOUT_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """Where an agent was placed: its tier, the tier's driver, and the artifact that is spawned."""
-
-    tier: Tier
-    driver: SandboxDriver
-    prepared: Prepared
-
-
-class Placement(Protocol):
-    """Chooses a tier and prepares an agent for it."""
-
-    async def place(self, spec: AgentSpec, grant: Grant, on_line: Callable[[str], None]) -> Placed:
-        """Prepare an agent.
-
-        Raises:
-            SpecError: its source cannot be used.
-            TierUnavailableError: no tier covers the grant.
-
-        """
-        ...
-
-
-class _Returning:
-    """An agent that the node is bringing back."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        self.over = anyio.Event()
-        self.view = AgentView(
-            spec=deployment.spec,
-            grant=deployment.grant,
-            state=AgentState.STARTING,
-            tier=Tier.PROCESS,
-        )
 
 
 class Supervisor:
@@ -116,7 +82,9 @@ class Supervisor:
         self._run_directory = run_directory
         self._history = history
         self._hosted: dict[AgentId, HostedAgent] = {}
-        self._returning: dict[AgentId, _Returning] = {}
+        self._returning: dict[AgentId, Returning] = {}
+        self._deciding: set[TaskId] = set()
+        self._changing = anyio.Lock()
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
@@ -127,7 +95,7 @@ class Supervisor:
             self._feed.start(tasks)
             for deployment in await patiently(self._registry.all, timeout_s=DATABASE_TIMEOUT_S):
                 if not deployment.stopped:
-                    self._returning[deployment.spec.name] = _Returning(deployment)
+                    self._returning[deployment.spec.name] = Returning(deployment)
                     tasks.start_soon(self._return_quietly, deployment)
             try:
                 yield
@@ -210,20 +178,39 @@ class Supervisor:
     async def stop(self, principal: Principal, agent: AgentId, *, drain_s: float = 0.0) -> None:
         """Stop an agent; its waiting turns stay recorded. Raises NotFoundError."""
         hosted = self._hosted.get(agent)
-        if hosted is None:
+        if hosted is None and not self._forget_broken(agent):
             raise _unknown(agent)
-        await hosted.stop(drain_s=drain_s)
+        if hosted is not None:
+            await hosted.stop(drain_s=drain_s)
         await self._registry.mark(agent, stopped=True)
         await self._say("agent.stopped", principal, agent)
 
     async def remove(self, principal: Principal, agent: AgentId) -> None:
-        """Stop an agent and forget its spec; its record stays. Raises NotFoundError."""
+        """Stop an agent and forget its spec; its record stays, its open tasks fail.
+
+        Raises:
+            NotFoundError: there is none.
+
+        """
         hosted = self._hosted.pop(agent, None)
-        if hosted is None:
+        if hosted is None and not self._forget_broken(agent):
             raise _unknown(agent)
-        await hosted.stop(drain_s=0.0)
+        if hosted is not None:
+            await hosted.stop(drain_s=0.0)
         await self._registry.forget(agent)
         await self._say("agent.removed", principal, agent)
+        for task in await self._recovery.open_tasks(agent):
+            self._feed.open(task)
+            end = TurnEnd(ending=Ending.FAILED, reason="its agent was removed")
+            await self._outcomes.finish(await self._recovery.job(task), end)
+
+    def _forget_broken(self, agent: AgentId) -> bool:
+        """Drop an agent that did not come back when the node started; tell whether there was one."""
+        returning = self._returning.get(agent)
+        if returning is None or not returning.over.is_set():
+            return False
+        del self._returning[agent]
+        return True
 
     def logs(
         self, agent: AgentId | None, *, last: int = 100, follow: bool = False
@@ -242,16 +229,28 @@ class Supervisor:
         hosted = self._hosted.get(agent)
         return False if hosted is None else await hosted.cancel(task)
 
+    async def end_at_rest(self, task: Task, state: TaskState, reason: str = "") -> Task:
+        """End a task that no turn works on; a turn that begins in the same moment is called off."""
+        ended = await self._outcomes.end_at_rest(task, state, reason)
+        hosted = self._hosted.get(task.agent)
+        if hosted is not None:
+            hosted.drop(task.id)
+        return ended
+
+    async def recount(self, task: TaskId) -> None:
+        """Count anew what a task at rest has claimed: a node that began since does not know."""
+        await self._recovery.recount(task)
+
     def kill_all(self, reason: str) -> None:
         """Kill every sandbox at once; may be called from any thread."""
         for hosted in tuple(self._hosted.values()):
             hosted.kill(reason)
 
     def kill(self, agent: AgentId, reason: str) -> bool:
-        """Kill an agent's sandboxes at once; may be called from any thread."""
+        """Halt an agent and kill its sandboxes at once; may be called from any thread."""
         hosted = self._hosted.get(agent)
         if hosted is not None:
-            hosted.kill(reason)
+            hosted.halt(reason)
         return hosted is not None
 
     async def rerun(self, job: TurnJob) -> TurnJob:
@@ -259,6 +258,9 @@ class Supervisor:
         while True:
             try:
                 task = await self._recovery.task(job.task)
+                if task.state.terminal:
+                    self._feed.settle(task)
+                    raise StateError(f"Task {task.id} has ended, so it is not begun again.")
                 again = await self._recovery.job(task)
             except EngineError:
                 await anyio.sleep(RERUN_PAUSE_S)
@@ -268,12 +270,17 @@ class Supervisor:
 
     async def decide(self, principal: Principal, task: TaskId, *, repeat: bool) -> Task:
         """Let a parked task go on, repeating its open effect, or end it. Raises NotFoundError."""
-        held = await self._recovery.decide(task, repeat=repeat, by=str(principal))
-        if repeat and await self.find(held.agent) is not None:
-            job = await self._recovery.job(held)
-            self._feed.open(held)
-            self.enqueue(job)
-        return held
+        with one_at_a_time(self._deciding, task):
+            held = await self._recovery.decide(task, repeat=repeat, by=str(principal))
+            if not repeat:
+                self._outcomes.rested(held)
+            elif await self.find(held.agent) is not None:
+                job = await self._recovery.job(held)
+                hosted = self._hosted.get(held.agent)
+                if hosted is None or not hosted.holds(task):  # else it was taken up meanwhile
+                    self._feed.open(held)
+                    self.enqueue(job)
+            return held
 
     async def _return_quietly(self, deployment: Deployment) -> None:
         try:
@@ -295,6 +302,12 @@ class Supervisor:
         return await self._host(deployment.spec, deployment.grant, placed)
 
     async def _host(self, spec: AgentSpec, grant: Grant, placed: Placed) -> AgentView:
+        async with self._changing:
+            hosted = await self._begin(spec, grant, placed)
+        await hosted.wait_ready()
+        return hosted.view()
+
+    async def _begin(self, spec: AgentSpec, grant: Grant, placed: Placed) -> HostedAgent:
         before = self._hosted.get(spec.name)
         if before is not None:
             await before.stop(drain_s=0.0)
@@ -307,20 +320,23 @@ class Supervisor:
         )
         # From here on new turns wait in its queue; what is older is taken up before it works.
         self._hosted[spec.name] = hosted
-        await patiently(lambda: self._take_up(hosted), timeout_s=DATABASE_TIMEOUT_S)
-        if self._tasks is None:
-            raise NotFoundError("The node is ending.", fix="Start it again.")
-        self._tasks.start_soon(hosted.serve)
-        await hosted.wait_ready()
-        return hosted.view()
+        try:
+            await patiently(lambda: self._take_up(hosted), timeout_s=DATABASE_TIMEOUT_S)
+            if self._tasks is None:
+                raise NotFoundError("The node is ending.", fix="Start it again.")  # noqa: TRY301
+            self._tasks.start_soon(hosted.serve)
+        except BaseException:
+            hosted.abandon("its open turns could not be taken up")
+            raise
+        return hosted
 
     async def _take_up(self, hosted: HostedAgent) -> None:
         """Queue the turns that were open when the agent or the node ended."""
         name = hosted.spec.name
         open_tasks = await self._recovery.open_tasks(name)
         for task in sorted(open_tasks, key=lambda one: one.created_at):
-            job = await self._recovery.job(task)
-            if hosted.holds(task.id):
+            job = await self._job_or_end(task)
+            if job is None or hosted.holds(task.id) or task.id in hosted.ended:
                 continue
             self._feed.open(task)
             if job.attempt > ATTEMPTS_MAX:
@@ -329,10 +345,20 @@ class Supervisor:
                 await self._outcomes.finish(job, end)
                 continue
             hosted.queue.put(job)
+        hosted.ended.clear()
         known = {task.id for task in open_tasks}
         for live in self._feed.of_agent(name):
             if live.id not in known and not hosted.holds(live.id):
                 self._feed.settle(await self._recovery.task(live.id))
+
+    async def _job_or_end(self, task: Task) -> TurnJob | None:
+        """Return the job of an open task; one that cannot be read ends, and keeps no other waiting."""
+        try:
+            return await self._recovery.job(task)
+        except (LedgerError, ValueError) as error:
+            log.exception("task.not_taken_up", extra={"task": task.id})
+            await self._outcomes.end_at_rest(task, TaskState.FAILED, plain_text(str(error)))
+            return None
 
     def _parts(self, driver: SandboxDriver) -> HostParts:
         return HostParts(

@@ -44,6 +44,7 @@ class RunningTurn:
     parked: str = ""
     parked_call: CallId | None = None
     calls: set[anyio.CancelScope] = field(default_factory=set)
+    over: bool = False
 
     @property
     def principal(self) -> Principal:
@@ -101,6 +102,7 @@ class TurnBook:
     def end(self, turn: RunningTurn) -> None:
         """End a turn: its handle is worthless at once, and what it left under way is cut off."""
         self._turns.pop(turn.id, None)
+        turn.over = True
         for scope in tuple(turn.calls):
             scope.cancel()
         bound = self._bound.get(turn.sandbox)

@@ -1,6 +1,7 @@
 """A batch of lines on its way into the table: chained, hashed, and as arguments of one statement."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -38,10 +39,13 @@ class PendingLine:
     entry: Entry | None = None
     error: HiveError | None = None
     abandoned: bool = False
+    then: Callable[[], None] | None = None
 
     def succeed(self, entry: Entry) -> None:
-        """Tell the waiting caller that the line is durable."""
+        """Do what follows, and tell the waiting caller that the line is durable."""
         self.entry = entry
+        if self.then is not None:
+            self.then()
         self.done.set()
 
     def fail(self, error: HiveError) -> None:

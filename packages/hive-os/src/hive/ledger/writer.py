@@ -146,8 +146,11 @@ class LedgerWriter:
         """Wait until another writer took this node's place; nothing can be appended from then on."""
         await self._lost_event.wait()
 
-    async def append(self, draft: Draft) -> Entry:
+    async def append(self, draft: Draft, *, then: Callable[[], None] | None = None) -> Entry:
         """Write one line; when this returns it is durable.
+
+        `then` is called in the very moment it is durable, also if the caller gave up waiting
+        meanwhile; it must not raise.
 
         Raises:
             EpochLostError: a newer epoch of this node exists.
@@ -162,6 +165,7 @@ class LedgerWriter:
         if self._lost is not None:
             raise self._lost
         line = await prepare(draft, self._contents)
+        line.then = then
         async with self._places:
             if self._closing:
                 raise closed()

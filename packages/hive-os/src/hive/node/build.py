@@ -244,7 +244,12 @@ def _kernel(
     placement = TierPlacement(
         drivers={Tier.PROCESS: driver},
         probes=lambda: probes,
-        preparer=Preparer(state=ground.settings.state, home=Path.home(), environments=environments),
+        preparer=Preparer(
+            state=ground.settings.state,
+            home=Path.home(),
+            environments=environments,
+            roots=ground.settings.ssl_cert_file,
+        ),
         walls_min=ground.settings.walls_min,
     )
     holder.append(build_kernel(ground, placement, gates))

@@ -5,6 +5,7 @@ memory and kill through the operating system; everything else crosses over to th
 """
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -47,6 +48,8 @@ from hive.web.values import (
 ItemT = TypeVar("ItemT")
 START_TIMEOUT_S: Final = 5.0
 JOIN_TIMEOUT_S: Final = 0.5
+RECORD_WAIT_S: Final = 0.02
+SWITCH_S: Final = 0.001
 
 
 class FastConsole(Console):
@@ -104,10 +107,16 @@ class FastConsole(Console):
         return await self._crossing.ask(partial(self._console.start, name))
 
     async def stop(self, name: str, *, drain_s: float = 0.0) -> None:
-        """Stop an agent: its processes die here and now, the record follows on the node's loop."""
-        if drain_s <= 0.0:
-            self._kill(name)
-        await self._crossing.ask(partial(self._console.stop, name, drain_s=drain_s))
+        """Stop an agent: its processes die here and now.
+
+        The record follows on the node's loop, for which this answer waits only a moment.
+        """
+        stop = partial(self._console.stop, name, drain_s=drain_s)
+        if drain_s > 0.0:
+            await self._crossing.ask(stop)
+            return
+        self._kill(name)
+        await self._crossing.begin(stop, wait_s=RECORD_WAIT_S)
 
     async def remove(self, name: str) -> None:
         """Stop an agent and forget it."""
@@ -218,6 +227,8 @@ class ControlThread:
         self._path.unlink(missing_ok=True)
 
     def _run(self) -> None:
+        # A busy loop hands the interpreter over only so often; an operator waits for several turns of it.
+        sys.setswitchinterval(SWITCH_S)
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:

@@ -1,11 +1,13 @@
 """From the operator's thread to the node's loop and back: values and bounded streams."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 from hive.core.errors import NodeUnreachableError
 
+log: Final = logging.getLogger(__name__)
 ValueT = TypeVar("ValueT")
 AHEAD_MAX: Final = 256
 ANSWER_TIMEOUT_S: Final = 600.0
@@ -32,6 +34,28 @@ class Crossing:
             raise _ended()
         future = asyncio.run_coroutine_threadsafe(run(), self._loop)
         return await asyncio.wrap_future(future)
+
+    async def begin(self, work: Callable[[], Awaitable[None]], *, wait_s: float) -> None:
+        """Begin something on the node's loop; wait `wait_s` for its end, then let it go on.
+
+        Raises:
+            HiveError: it failed within that time; a later failure is logged.
+
+        """
+
+        async def run() -> None:
+            try:
+                await work()
+            except Exception:
+                log.exception("crossing.work_failed")
+                raise
+
+        if self._loop.is_closed():
+            raise _ended()
+        future = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._loop))
+        done, _ = await asyncio.wait({future}, timeout=wait_s)
+        for one in done:
+            one.result()
 
     def post(self, action: Callable[[], None]) -> None:
         """Run an action on the node's loop soon, without waiting."""

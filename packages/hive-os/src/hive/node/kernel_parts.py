@@ -17,10 +17,11 @@ from hive.kernel.dispatch import Dispatcher
 from hive.kernel.feed import TaskFeed
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
+from hive.kernel.places import Placement
 from hive.kernel.ports import CallFacts, GateListener
 from hive.kernel.recovery import Recovery
 from hive.kernel.registry import AgentRegistry
-from hive.kernel.supervisor import Placement, Supervisor
+from hive.kernel.supervisor import Supervisor
 from hive.kernel.turns import TurnBook
 from hive.ledger.contents import Contents
 from hive.ledger.journal import Journal
@@ -157,6 +158,7 @@ def facts_of(
             lineage=turns.lineage(call),
             tasks_in_flight=len(feed),
             parked="" if turn is None else turn.parked,
+            turn_over=turn is None and call.principal.turn is not None,
         )
 
     return facts

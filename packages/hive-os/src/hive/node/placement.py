@@ -15,8 +15,8 @@ from hive.core.spec import AgentSpec
 from hive.execution.ports import Opening, Probe, SandboxDriver
 from hive.execution.prepare import Preparer
 from hive.execution.tiers import TierChoice, choose_tier
+from hive.kernel.places import Placed
 from hive.kernel.ports import GateListener
-from hive.kernel.supervisor import Placed
 from hive.kernel.turns import TurnBook
 
 BUILDER: Final = AgentId("builder")

@@ -1,6 +1,7 @@
 """A node from its start to its end: sockets, doors, the operator's thread, and what is told when."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -34,6 +36,7 @@ from hive.security.tokens import Tokens
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
 
+YOUNG_MAX_OBJECTS: Final = 20_000
 DOORS: Final = ("a2a", "models", "egress", "inbox", "operator")
 _DOOR_MODULES: Final = (
     "hive.protocols.a2a.routes",
@@ -110,7 +113,15 @@ async def running_node(
         public.a2a = node.inside.a2a
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
+        _spare_collector()
         yield console
+
+
+def _spare_collector() -> None:
+    """Keep what a start made out of the collector's rounds; it lives as long as the node does."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_MAX_OBJECTS, 20, 50)
 
 
 def import_doors() -> None:
@@ -280,11 +291,14 @@ def address_of(settings: Settings, port: int) -> str:
 
 
 def grpc_address_of(settings: Settings) -> str:
-    """Return what a card says of the gRPC port: nothing while it is closed."""
+    """Return what a card says of the gRPC port: nothing while it is closed.
+
+    Host and port without a scheme: clients hand it to gRPC as it stands, and gRPC knows no `http://`.
+    """
     if not settings.grpc_port:
         return ""
-    scheme = "https" if settings.tls_cert else "http"
-    return f"{scheme}://{settings.host}:{settings.grpc_port}"
+    host = urlsplit(settings.public_url).hostname or settings.host
+    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

@@ -27,7 +27,8 @@ def whole_page(sections: str) -> str:
     """Return the page around its sections."""
     return (
         f'{_HEAD}<script src="/assets/page.js" defer></script></head><body>'
-        f'<main>{sections}</main><p class="quiet" id="connection" role="status">shown once; the script refreshes it</p>'
+        '<p class="quiet" id="connection" role="status">shown once; the script refreshes it</p>'
+        f"<main>{sections}</main>"
         "</body></html>"
     )
 
@@ -68,7 +69,7 @@ def _node_section(status: NodeStatus) -> str:
     return (
         f'<section id="node"><header><h1>Hive {_text(status.version)}</h1>'
         f"<p>{_text(status.address)} · {_text(status.mode)} · node {_text(status.node_id)}</p>"
-        f"<p>doors open: {_text(doors or 'none yet')} · {status.ledger_entries} ledger entries · "
+        f"<p>doors open: {_text(doors or 'none yet')} · {status.ledger_entries} ledger entries since the start · "
         f"{status.tasks_open} open tasks · {_mebibytes(status.memory_bytes)}</p>{weak}"
         "</header></section>"
     )
@@ -80,14 +81,14 @@ def _agent_section(agents: Sequence[AgentStatus]) -> str:
             _cell(agent.name),
             _state_cell(agent.state, good=agent.state == "ready", bad=agent.state == "broken"),
             _cell(agent.tier),
-            _cell(", ".join(wall.name for wall in agent.walls if wall.stands)),
+            _wall_cell(agent),
             _number_cell(f"{agent.turns_running} + {agent.turns_waiting}"),
             _number_cell(_mebibytes(agent.memory_bytes)),
             _long_cell(agent.reason or agent.description),
         )
         for agent in agents
     )
-    heads = ("Agent", "State", "Tier", "Walls", "Turns + waiting", "Memory", "About")
+    heads = ("Agent", "State", "Tier", "Walls", "Running + waiting", "Memory", "About")
     return _section("agents", "Agents", heads, rows, "No agent yet: hive run ./my_agent.py:agent")
 
 
@@ -165,7 +166,15 @@ def _number_cell(text: str) -> str:
 
 def _state_cell(text: str, *, good: bool, bad: bool) -> str:
     kind = "good" if good else "bad" if bad else "quiet"
-    return f'<td class="{kind}">{_text(text)}</td>'
+    return f'<td class="state {kind}">{_text(text.replace("_", " "))}</td>'
+
+
+def _wall_cell(agent: AgentStatus) -> str:
+    """Return one word where all walls stand, and else the names of those that do not."""
+    missing = [wall.name for wall in agent.walls if not wall.stands]
+    if missing:
+        return f'<td class="bad">missing: {_text(", ".join(missing))}</td>'
+    return _cell(f"all {len(agent.walls)} stand" if agent.walls else "-")
 
 
 def _text(text: str) -> str:

@@ -209,7 +209,8 @@ def _watch(options: Options, client: OperatorClient, order: DeployOrder) -> None
 
 
 def _stamps(order: DeployOrder) -> Iterator[tuple[str, int]]:
-    path = Path(order.folder, order.argv[0] if order.argv else order.source.partition(":")[0])
+    # A command sees the folder that it was named in; its first word may be a program of the system.
+    path = Path(order.folder, "" if order.argv else order.source.partition(":")[0])
     roots = [path if path.is_dir() else path.parent]
     count = 0
     while roots:

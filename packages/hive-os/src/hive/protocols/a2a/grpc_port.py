@@ -91,7 +91,8 @@ async def serve_grpc(door: A2ADoor, settings: Settings) -> AsyncIterator[int]:
     add_A2AServiceServicer_to_server(  # type: ignore[no-untyped-call]
         GrpcDoorHandler(handler, GrpcCallerBuilder(door)), server
     )
-    address = f"{settings.host}:{max(settings.grpc_port, 0)}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{max(settings.grpc_port, 0)}"
     try:
         port = _open(server, address, settings)
     except RuntimeError as error:
