@@ -12,6 +12,10 @@ from contextlib import contextmanager
 BOUND_S = 30.0
 
 
+class BrowserSaidNoError(RuntimeError):
+    """The browser refused a command."""
+
+
 class BrowserTab:
     """One open page: runs JavaScript in it, and keeps what it fetched and what its policy blocked."""
 
@@ -43,7 +47,10 @@ class BrowserTab:
         """Ask again and again until an expression is true; return it."""
         ends_at = time.monotonic() + BOUND_S
         while True:
-            found = self.value(script)
+            try:
+                found = self.value(script)
+            except BrowserSaidNoError:  # the page went on to another one meanwhile
+                found = None
             if found or time.monotonic() > ends_at:
                 assert found, (script, self.value("document.documentElement.outerHTML"))
                 return found
@@ -59,7 +66,8 @@ class BrowserTab:
             done = self._changed.wait_for(lambda: number in self._answers, BOUND_S)
             assert done, f"the browser does not answer {method}"
             answer = self._answers.pop(number)
-        assert "error" not in answer, answer
+        if "error" in answer:
+            raise BrowserSaidNoError(answer["error"]["message"])
         return answer["result"]
 
     def _listen(self) -> None:

@@ -120,3 +120,31 @@ async def test_spans_survive_the_store_as_they_were(database: Database) -> None:
     assert replace(read, status_note=span.status_note) == span
     assert read.status_note == "no luck"
     assert await store.prune(datetime(2200, 1, 1, tzinfo=UTC)) == 1
+
+
+async def test_a_call_stands_below_the_turn_that_made_it(database: Database) -> None:
+    store = PostgresqlSpans(database)
+    feed = SpanFeed(store)
+    tracer = Tracer(feed)
+    root = tracer.context()
+    async with open_ledger(database) as writer:
+
+        async def intent(call: str, **body: str) -> None:
+            draft = line(call, kind=EntryKind.INTENT, call=call, task="t-1", body=dict(body))
+            await writer.append(
+                replace(draft, trace=tracer.context(root) if body.get("parent") else root)
+            )
+
+        await intent("c-1", verb="send", target="planner")
+        for number in (2, 3):
+            with tracer.start("hive.turn", parent=root):
+                await intent(f"c-{number}", verb="ask", target=f"model-{number}", parent="c-1")
+        await intent("c-4", verb="ask", target="late", parent="c-1")
+    await feed.flush()
+    tree = await trace_tree(database, "t-1", spans=store)
+    below = [(turn.name, [call.name for call in turn.children]) for turn in tree.children]
+    assert below == [
+        ("hive.turn", ["chat model-2"]),
+        ("hive.turn", ["chat model-3"]),
+        ("chat late", []),
+    ]

@@ -3,6 +3,8 @@
 Bare `hive --help` is answered from the table: no verb's module is imported for it.
 """
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,8 +14,9 @@ from typing import Final, NamedTuple
 import click
 
 from hive import __version__
-from hive.cli.errors import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of, print_error
+from hive.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of, print_error
 from hive.cli.session import Options, shared_options
+from hive.core.errors import HiveError
 
 
 class VerbRow(NamedTuple):
@@ -95,6 +98,31 @@ def root(options: Options) -> None:
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    code = _run(arguments)
+    return code if _output_written() else code or EXIT_FAILED
+
+
+def _output_written() -> bool:
+    """Write what is still buffered; where it has nowhere to go, drop it instead of a crash at exit."""
+    written = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # full, closed by the shell, or none at all
+            written = False
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return written
+
+
+def _no_space(error: OSError) -> HiveError:
+    place = error.filename or "the output"
+    return HiveError(
+        f"No space is left to write {place}.", fix="Free some space, or write to another place."
+    )
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(args=arguments, prog_name="hive", standalone_mode=False)
     except click.ClickException as error:
@@ -107,6 +135,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         # The reader has gone (`hive logs | head`): what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print_error(_no_space(error) if error.errno == errno.ENOSPC else error)
+        return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  the last place where an error can be told well
         print_error(error)
         return exit_code_of(error)

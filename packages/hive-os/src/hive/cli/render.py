@@ -102,7 +102,7 @@ def status_lines(found: NodeStatus) -> Iterator[str]:
     yield f"walls       {wall_words(found.walls)}"
     yield (
         f"work        {found.agents} agents, {found.tasks_open} open tasks, "
-        f"{found.ledger_entries} ledger entries, {mebibytes(found.memory_bytes)}"
+        f"{found.ledger_entries} ledger entries since the start, {mebibytes(found.memory_bytes)}"
     )
     for line in found.degraded:
         yield f"{state('degraded')}    {one_line(line)}"
@@ -164,8 +164,10 @@ def log_line(record: LogRecord, *, named: bool) -> str:
 def trace_lines(tree: TraceTree) -> Iterator[str]:
     """Yield the tree of a trace with its timings."""
     yield f"{tree.agent}   task {tree.task_id}   {state(tree.state)}   {took(tree.duration_ms)}"
-    for step, times in _grouped(tree.steps):
-        yield step_line(step, times)
+    steps = list(_grouped(tree.steps))
+    for place, (step, times) in enumerate(steps, 1):
+        after = next((one.depth for one, _ in steps[place:] if one.depth <= step.depth), -1)
+        yield step_line(step, times, last=after < step.depth)
     if tree.truncated:
         yield "  … more steps than are shown; `hive trace --json` has all that were kept"
 
@@ -195,7 +197,7 @@ def _alike(one: TracedStep, other: TracedStep) -> bool:
     return face(one) == face(other)
 
 
-def step_line(step: TracedStep, times: int = 1) -> str:
+def step_line(step: TracedStep, times: int = 1, *, last: bool = False) -> str:
     """Return one step: its place in the tree, what it was, how it ended, how long it took."""
     indent = "  " * step.depth
     name = one_line(step.name, 60)
@@ -204,7 +206,7 @@ def step_line(step: TracedStep, times: int = 1) -> str:
     if times > 1:
         name = f"{name}  x {times}"
     if step.outcome in ("", "ok", "completed"):
-        mark, ending = "├", ""
+        mark, ending = "└" if last else "├", ""
     else:
         mark = paint("✗", "red") if step.outcome == "refused" else "!"
         ending = " ".join(filter(None, (step.outcome, step.check, one_line(step.detail, 100))))

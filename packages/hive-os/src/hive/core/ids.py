@@ -86,7 +86,7 @@ def printable(text: str, *, limit_chars: int = 80) -> str:
     return repr(plain_text(text[: limit_chars + 1])[:limit_chars])
 
 
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _ANSI: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[@-Z\\-_])"
 )
@@ -94,9 +94,6 @@ _ANSI: Final = re.compile(
 
 def plain_text(text: str, *, keep: str = "") -> str:
     """Strip ANSI sequences, control and bidirectional characters (those in `keep` stay)."""
-    return "".join(
-        character
-        for character in _ANSI.sub("", text)
-        if character in keep
-        or not (ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in _BIDI)
-    )
+    if text.isprintable():  # by far the usual case, and an agent may print a great deal
+        return text
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else "", _ANSI.sub("", text))

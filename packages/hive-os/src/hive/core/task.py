@@ -6,6 +6,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import Final, TypeAlias
 
 from hive.core.errors import StateError
@@ -211,12 +212,12 @@ def _with_artifact(artifacts: tuple[Artifact, ...], move: ArtifactAdded) -> tupl
 def joined_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """Join neighbouring plain text parts, so that a streamed answer reads as one."""
     joined: list[Part] = []
-    for part in parts:
-        last = joined[-1] if joined else None
-        if last is not None and _plain(last) and _plain(part):
-            joined[-1] = replace(last, text=(last.text or "") + (part.text or ""))
+    for plain, run in groupby(parts, _plain):
+        group = list(run)
+        if plain and len(group) > 1:
+            joined.append(replace(group[0], text="".join(part.text or "" for part in group)))
         else:
-            joined.append(part)
+            joined += group
     return tuple(joined)
 
 

@@ -47,7 +47,10 @@ class Launcher:
         gc.freeze()
         self._control.send(b"ready")
         while True:
-            data, fds, _, _ = socket.recv_fds(self._control, PLAN_MAX_BYTES + 1, _FDS_PER_PLAN)
+            try:
+                data, fds, _, _ = socket.recv_fds(self._control, PLAN_MAX_BYTES + 1, _FDS_PER_PLAN)
+            except ConnectionError:
+                return  # the node ended with a plan on its way: the same as its end closing
             if not data:
                 return
             try:

@@ -26,6 +26,11 @@ class PrintedLines:
         self._dropped = 0
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
+    @property
+    def overrun(self) -> bool:
+        """Tell whether lines are being dropped: whoever reads them should take a breath."""
+        return self._dropped > 0
+
     def feed(self, data: bytes) -> None:
         """Take what was read."""
         lines = (self._rest + data).split(b"\n")

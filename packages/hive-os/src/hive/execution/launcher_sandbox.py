@@ -29,6 +29,7 @@ Given = TypeVarTuple("Given")
 START_TIMEOUT_S: Final = 20.0
 DEATH_TIMEOUT_S: Final = 5.0
 REPORT_MAX_BYTES: Final = 64 << 10
+OVERRUN_PAUSE_S: Final = 0.01
 _STAGES_THAT_MEAN_UNAVAILABLE: Final = (
     "namespaces",
     "user",
@@ -255,6 +256,8 @@ async def _read_lines(pipe: io.FileIO, lines: PrintedLines, ended: anyio.Event) 
         if not data:
             break
         lines.feed(data)
+        if lines.overrun:  # a full pipe makes the agent wait, so that it cannot keep the node busy
+            await anyio.sleep(OVERRUN_PAUSE_S)
     lines.finish()
     ended.set()
 

@@ -7,7 +7,9 @@ and become durable with the turn's result.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 import anyio
@@ -16,26 +18,44 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from hive.core.clock import Clock
 from hive.core.ids import AgentId, TaskId
-from hive.core.task import Task, TaskEvent, TaskMove, moved
+from hive.core.task import ArtifactAdded, Task, TaskEvent, TaskMove, moved
 
 log: Final = logging.getLogger(__name__)
 EVENTS_BEHIND_MAX: Final = 4096
 NOTICES_BEHIND_MAX: Final = 4096
+PIECES_MAX: Final = 1024
 
 
 class LiveTask:
     """One task while it is under way."""
 
     def __init__(self, task: Task, *, at_rest: bool = False) -> None:
-        self.task = task
+        self._task = task
+        self._pieces: list[ArtifactAdded] = []
+        self._changed_at = task.updated_at
         self._watchers: list[MemoryObjectSendStream[TaskEvent]] = []
         self._settled = anyio.Event()
         if at_rest:
             self._settled.set()
 
+    @property
+    def task(self) -> Task:
+        """Return the task as it stands; the pieces of a streamed artifact are joined when asked for."""
+        if self._pieces:
+            for piece in _joined(self._pieces):
+                self._task = moved(self._task, piece, self._changed_at)
+            self._pieces = []
+        return self._task
+
     def apply(self, move: TaskMove, at: datetime) -> None:
         """Take a move and tell the watchers; a watcher that is too far behind loses its stream."""
-        self.task = moved(self.task, move, at)
+        if isinstance(move, ArtifactAdded) and move.append:
+            self._changed_at = at
+            self._pieces.append(move)
+            if len(self._pieces) >= PIECES_MAX:
+                self._task = self.task
+        else:
+            self._task = moved(self.task, move, at)
         if isinstance(move, TaskEvent):
             for watcher in tuple(self._watchers):
                 try:
@@ -45,7 +65,7 @@ class LiveTask:
 
     def replace(self, task: Task) -> None:
         """Take the task as the ledger has it, tell the watchers, and end their streams."""
-        self.task = task
+        self._task, self._pieces = task, []
         for watcher in tuple(self._watchers):
             with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
                 watcher.send_nowait(task)
@@ -94,6 +114,17 @@ class LiveTask:
         with suppress(ValueError):
             self._watchers.remove(watcher)
         watcher.close()
+
+
+def _joined(pieces: list[ArtifactAdded]) -> list[ArtifactAdded]:
+    """Join neighbouring pieces of one artifact, so that a long stream is joined once."""
+    joined = []
+    for _, run in groupby(pieces, lambda piece: piece.artifact.id):
+        group = list(run)
+        parts = tuple(part for piece in group for part in piece.artifact.parts)
+        last = group[-1]
+        joined.append(replace(last, artifact=replace(last.artifact, parts=parts)))
+    return joined
 
 
 async def _only(task: Task) -> AsyncIterator[TaskEvent]:

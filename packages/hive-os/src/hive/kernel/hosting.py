@@ -165,9 +165,8 @@ class HostedAgent:
 
     async def _cancel_waiting(self, job: TurnJob) -> None:
         job.canceled.set()
-        written = False
+        end, written = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began"), False
         try:
-            end = TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
             written = await self.parts.outcomes.finish(job, end)
         finally:
             # Also where whoever asked has left: a worker then writes it in its place.
@@ -177,8 +176,7 @@ class HostedAgent:
                 self._put_back(job)
 
     def _cancel_begun(self, task: TaskId) -> bool:
-        job = self._running.get(task) or self._held.get(task)
-        if job is not None:
+        if job := self._running.get(task) or self._held.get(task):
             job.canceled.set()
         return job is not None
 
@@ -200,8 +198,7 @@ class HostedAgent:
                     failures = 0
                     first, waiting = waiting, None
                     waiting = await self._serve_slot(slot, first)
-            except Exception as caught:
-                log.warning("agent.sandbox_failed", extra={"agent": self.spec.name}, exc_info=True)
+            except Exception as caught:  # noqa: BLE001  whatever breaks, the agent comes back
                 failures += 1
                 self.restarts += 1
                 if self._gave_up(first_error(caught), failures):
@@ -212,11 +209,12 @@ class HostedAgent:
                 await anyio.sleep(min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (failures - 1)))
 
     def _gave_up(self, error: Exception, failures: int) -> bool:
+        log.warning("agent.sandbox_failed", extra={"agent": self.spec.name}, exc_info=error)
         self.parts.logs.add(self.spec.name, f"sandbox: {error}", level="error")
-        hopeless = isinstance(error, SpecError) or failures >= RESTARTS_MAX
-        if hopeless:
-            self._broken(str(error))
-        return hopeless
+        if not isinstance(error, SpecError) and failures < RESTARTS_MAX:
+            return False
+        self._broken(str(error))
+        return True
 
     def _hold(self, job: TurnJob) -> TurnJob:
         """Keep a turn in sight that is in no queue and does not run yet."""
@@ -249,9 +247,8 @@ class HostedAgent:
         handle = parts.turns.bind(sandbox_id, self.spec.name, self.grant)
         try:
             async with AsyncExitStack() as stack:
-                doors = await stack.enter_async_context(
-                    parts.gates.listen(sandbox_id, str(directory))
-                )
+                listening = parts.gates.listen(sandbox_id, str(directory))
+                doors = await stack.enter_async_context(listening)
                 opening = Opening(
                     sandbox_id=sandbox_id,
                     gate_directory=str(directory),
@@ -300,8 +297,7 @@ class HostedAgent:
     async def _watch(self, slot: Slot) -> None:
         try:
             reason = await slot.sandbox.wait_dead()
-        except Exception as error:
-            log.exception("sandbox.watch_failed", extra={"agent": self.spec.name})
+        except Exception as error:  # noqa: BLE001  told in the agent's log, as every other end
             reason = f"it cannot be watched: {error}"
             slot.sandbox.kill(reason)
         self.parts.logs.add(self.spec.name, f"sandbox ended: {reason}", level="warning")

@@ -26,6 +26,7 @@ from hive.kernel.jobs import Ending, TurnEnd, TurnJob
 from hive.kernel.turns import RunningTurn
 
 ARTIFACTS_MAX: Final = 256
+PIECES_MAX: Final = 1024
 CANCEL_GRACE_S: Final = 2.0
 ANSWER: Final = "answer"
 
@@ -50,6 +51,7 @@ class TurnRun:
         self._tell = tell
         self._log = log
         self._artifacts: dict[str, Artifact] = {}
+        self._pieces: dict[str, list[Part]] = {}
         self._answer_id = f"{job.call.id}-{ANSWER}"
         self._streamed = False
         self.killed = False
@@ -138,6 +140,7 @@ class TurnRun:
     def _answer(self, message: Message | None) -> None:
         if message is None or not message.parts:
             return
+        self._join()
         held = self._artifacts.get(self._answer_id)
         if held is not None and joined_parts(held.parts) == joined_parts(message.parts):
             return
@@ -150,10 +153,13 @@ class TurnRun:
         if held is None and len(self._artifacts) >= ARTIFACTS_MAX:
             return
         if held is not None and append:
-            kept = replace(held, parts=joined_parts(held.parts + artifact.parts))
+            pieces = self._pieces.setdefault(artifact.id, [])
+            pieces.extend(artifact.parts)
+            if len(pieces) >= PIECES_MAX:
+                self._join()
         else:
-            kept = artifact
-        self._artifacts[artifact.id] = kept
+            self._pieces.pop(artifact.id, None)
+            self._artifacts[artifact.id] = artifact
         self._tell(
             ArtifactAdded(
                 task_id=TaskId(self._job.task),
@@ -164,7 +170,16 @@ class TurnRun:
             )
         )
 
+    def _join(self) -> None:
+        """Join what was streamed; done rarely, so that a long stream is not copied for each piece."""
+        for artifact_id, pieces in self._pieces.items():
+            held = self._artifacts[artifact_id]
+            parts = joined_parts((*held.parts, *pieces))
+            self._artifacts[artifact_id] = replace(held, parts=parts)
+        self._pieces.clear()
+
     def _end(self, ending: Ending, *, message: Message | None = None, reason: str = "") -> TurnEnd:
+        self._join()
         return TurnEnd(
             ending=ending,
             artifacts=tuple(self._artifacts.values()),

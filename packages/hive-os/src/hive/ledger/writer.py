@@ -187,7 +187,7 @@ class LedgerWriter:
             self._floor_read_at = now
         if self._free_bytes < self._floor_bytes:
             raise DiskFloorError(
-                "A new call cannot be recorded.",
+                "The disk is almost full, so that a new call cannot be recorded.",
                 why=f"{self._free_bytes >> 20} MiB of disk are left, the floor is "
                 f"{self._floor_bytes >> 20} MiB.",
                 fix="Free some space, or lower HIVE_DISK_FLOOR_BYTES.",

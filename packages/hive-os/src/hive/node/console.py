@@ -1,23 +1,24 @@
 """The node as its operator commands it; runs on the node's own loop."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from hive import __version__
 from hive.core.call import EffectClass, Principal, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.ids import AgentId, ContextId, MessageId, OwnerId, TaskId, agent_id, new_id
-from hive.core.json import encode
+from hive.core.json import Json, encode
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
-from hive.core.task import Message, Role, TaskState
+from hive.core.task import Message, Role, TaskEvent, TaskState
 from hive.execution.ports import Probe
 from hive.kernel.ports import AgentView, Attempt
+from hive.kernel.record import event
 from hive.node.deploying import Deployer, missing_agent
 from hive.node.kernel_parts import Kernel
 from hive.node.records import Records
@@ -285,8 +286,9 @@ class NodeConsole(Console):
                 retry_after_s=answer.retry_after_s,
             )
             return
-        async for event in answer.events():
-            yield call_event(event)
+        async with aclosing(cast("AsyncGenerator[TaskEvent]", answer.events())) as events:
+            async for event in events:
+                yield call_event(event)
 
     @asynccontextmanager
     async def logs(
@@ -334,6 +336,7 @@ class NodeConsole(Console):
         )
         text = token.reveal()
         newest = next(one for one in self._tokens.live() if f".{one.id}." in text)
+        await self._note("token.issued", newest.id, owner=newest.owner)
         return TokenIssued(token=text, summary=_token_summary(newest))
 
     async def list_tokens(self) -> Sequence[TokenSummary]:
@@ -343,6 +346,11 @@ class NodeConsole(Console):
     async def revoke_token(self, token_id: str) -> None:
         """End a token. Raises NotFoundError."""
         await self._tokens.revoke(token_id)
+        await self._note("token.revoked", token_id)
+
+    async def _note(self, name: str, token_id: str, *, owner: str = "") -> None:
+        by: dict[str, Json] = {"token": token_id, "owner": owner, "by": str(OPERATOR)}
+        await self._kernel.writer.append(event(name, by, clock=self._clock))
 
     def _agent(self, view: AgentView, memory_bytes: int = 0) -> AgentStatus:
         return agent_status(

@@ -214,6 +214,8 @@ class ControlThread:
         self._thread = threading.Thread(target=self._run, name="hive-operator", daemon=True)
 
     def __enter__(self) -> "ControlThread":
+        # Here and not on the thread, so that what is wrong with the path is raised where it is heard.
+        self._socket = bind_path(self._path, mode=0o600)
         self._thread.start()
         if not self._started.wait(START_TIMEOUT_S):
             raise NodeUnreachableError("The operator's socket did not open.")
@@ -235,7 +237,7 @@ class ControlThread:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = HttpServer(self._api)
-        await server.listen(bind_path(self._path, mode=0o600))
+        await server.listen(self._socket)
         self._started.set()
         await self._stop.wait()
         await server.aclose()

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final, TypeVar, cast
 
 from hive.core.errors import NodeUnreachableError
 
@@ -73,9 +74,11 @@ class Crossing:
 
         async def run() -> None:
             try:
-                async for item in source():
-                    await room.take()
-                    hand(item)
+                # Closed here and now when the reader is gone, not whenever it is collected.
+                async with aclosing(cast("AsyncGenerator[ValueT]", source())) as items:
+                    async for item in items:
+                        await room.take()
+                        hand(item)
             except Exception as error:  # noqa: BLE001  it is raised again on the other side
                 hand(_End(error))
             else:

@@ -109,7 +109,7 @@ class Deployer:
                 views.append(await self._supervisor.deploy(OPERATOR, found.spec, grant, on_line))
 
         try:
-            async with anyio.create_task_group() as tasks:
+            async with receive, anyio.create_task_group() as tasks:
                 tasks.start_soon(host)
                 async for step in receive:
                     yield step

@@ -6,6 +6,7 @@ sandbox's socket marks every request with the sandbox it came from.
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -152,10 +153,14 @@ def bind_port(host: str, port: int) -> socket.socket:
 
 
 def bind_path(path: Path, *, mode: int) -> socket.socket:
-    """Bind a unix socket, replacing a stale one."""
+    """Bind a unix socket, replacing a stale one; the path may be longer than the kernel's limit."""
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(str(path))
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
     path.chmod(mode)
     sock.settimeout(0.0)
     return sock

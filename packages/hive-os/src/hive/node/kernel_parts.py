@@ -60,6 +60,7 @@ class Kernel:
     journal: Journal
     refusals: RefusalMeter
     recovery: Recovery
+    writer: LedgerWriter
 
 
 def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> Kernel:
@@ -111,6 +112,7 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         journal=journal,
         refusals=refusals,
         recovery=recovery,
+        writer=ground.writer,
     )
 
 

@@ -1,25 +1,40 @@
 """Which door answers which path: on the public port, and on a sandbox's own socket."""
 
+from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
+from hive.core.settings import Settings
 from hive.node.http import App, Receive, Scope, Send
 
 A2A_PREFIXES: Final = ("/a2a", "/.well-known/agent-card.json")
 MODEL_PREFIXES: Final = ("/v1/",)
 _STARTING: Final = b'{"error":{"code":"E021","what":"The node is starting.","fix":"Try again."}}'
+_MISDIRECTED: Final = (
+    b'{"error":{"code":"E040","what":"This node does not answer to that host name.",'
+    b'"fix":"Ask for 127.0.0.1, or set HIVE_PUBLIC_URL."}}'
+)
 _NOWHERE: Final = b'{"error":{"code":"E040","what":"There is nothing at this address."}}'
 
 
 class PublicRoutes:
-    """The public port: the A2A door and the operator's site. Doors join as they open."""
+    """The public port: the A2A door and the operator's site. Doors join as they open.
 
-    def __init__(self) -> None:
+    `names` are the host names by which it is asked for; None lets any pass. A page of another site
+    whose name was made to lead to this machine is a stranger in a browser: it gets no answer.
+    """
+
+    def __init__(self, names: frozenset[str] | None = None) -> None:
+        self._names = names
         self.a2a: App | None = None
         self.site: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its door."""
         path = scope["path"]
+        if self._names is not None and not _is_ours(_host_of(scope), self._names):
+            await _answer(send, 421, _MISDIRECTED)
+            return
         door = self.a2a if _below(path, A2A_PREFIXES) else self.site
         if door is None:
             await _answer(send, 503, _STARTING)
@@ -46,6 +61,40 @@ class SandboxRoutes:
             await _answer(send, 404, _NOWHERE)
         else:
             await door(scope, receive, send)
+
+
+def names_of(settings: Settings) -> frozenset[str] | None:
+    """Return the names that a port on loopback answers to; None for one that is open to a network."""
+    if not _is_loopback(settings.host):
+        return None
+    public = urlsplit(settings.public_url).hostname or ""
+    return frozenset({"localhost", settings.host.lower(), public.lower()} - {""})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host_of(scope: Scope) -> str:
+    shown = next((value for key, value in scope["headers"] if key == b"host"), b"")
+    try:
+        return (urlsplit("//" + shown.decode("latin-1")).hostname or "").rstrip(".")
+    except ValueError:
+        return "?"
+
+
+def _is_ours(host: str, names: frozenset[str]) -> bool:
+    """Tell whether a host is one of ours; an address is: no name was made to lead here."""
+    if not host or host in names or host.endswith(".localhost"):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _below(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -30,7 +30,7 @@ from hive.node.engine_status import engine_statuses, lasting_degradations
 from hive.node.http import App, HttpServer, bind_port
 from hive.node.keeping import close_log, open_log
 from hive.node.records import Records
-from hive.node.routes import PublicRoutes
+from hive.node.routes import PublicRoutes, names_of
 from hive.node.state import StateFolder
 from hive.security.tokens import Tokens
 from hive.web.ports import Console
@@ -89,7 +89,7 @@ async def running_node(
     async with AsyncExitStack() as stack:
         stack.enter_context(state.locked())
         stack.callback(close_log, open_log(state.logs, settings))
-        public = PublicRoutes()
+        public = PublicRoutes(names_of(settings))
         port = bind_port(settings.host, settings.port)
         server = HttpServer(public)
         run_directory = stack.enter_context(state.run_directory())

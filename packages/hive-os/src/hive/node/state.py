@@ -21,6 +21,27 @@ KEY_BYTES: Final = 32
 RUN_PREFIX: Final = "hive-"
 
 
+def make_state_folder(path: Path) -> None:
+    """Make the state folder if it is missing; only its owner may look into it.
+
+    Raises:
+        ConfigError: it cannot be made, or cannot be written.
+
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK | os.X_OK)
+        problem = "" if writable else "this user may not write there"
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    if problem:
+        raise ConfigError(
+            "The state folder cannot be used.",
+            why=f"{path}: {problem}.",
+            fix="Name another:  --state DIR     or  HIVE_STATE_DIR=DIR",
+        )
+
+
 class StateFolder:
     """Paths and small secrets of one node. Everything in it is readable by its owner only."""
 
@@ -29,7 +50,7 @@ class StateFolder:
         self._clock = clock
         self._randomness = randomness
         self.path = settings.state
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_state_folder(self.path)
         self.logs = self.path / "logs"
         self.control = self.path / "control.sock"
 

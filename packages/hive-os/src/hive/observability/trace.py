@@ -13,7 +13,7 @@ from hive.core.errors import NotFoundError
 from hive.core.ids import plain_text, printable
 from hive.core.json import Json, decode
 from hive.engines.ports import Database, Row
-from hive.observability.conventions import FROM_AGENT, SPAN_SOURCE, span_name
+from hive.observability.conventions import FROM_AGENT, SPAN_SOURCE, TURN, span_name
 from hive.observability.ports import SpanStore
 from hive.observability.spans import Span, SpanStatus
 
@@ -109,6 +109,7 @@ class _Builder:
         self.by_span: dict[str, TraceNode] = {}
         self.parents: dict[int, tuple[str, str]] = {}
         self.nodes: list[TraceNode] = []
+        self.turns: dict[int, list[TraceNode]] = {}
 
     def entry(self, row: Row) -> None:
         body = cast("dict[str, Json]", decode(cast("str", row["body"])))
@@ -175,8 +176,19 @@ class _Builder:
             if above is None or above is node or self._below(above, node):
                 roots.append(node)
             else:
-                above.children.append(node)
+                self._turn_of(node, above).children.append(node)
+                if node.name == TURN and node.source == "span":
+                    self.turns.setdefault(id(above), []).append(node)
         return roots
+
+    def _turn_of(self, node: TraceNode, above: TraceNode) -> TraceNode:
+        """Return the turn in which an inner call was made: a task that a crash cut has several."""
+        if not node.call:
+            return above
+        for turn in self.turns.get(id(above), ()):
+            if turn.start <= node.start <= turn.start + (turn.duration_ms or 0.0) / 1000:
+                return turn
+        return above
 
     def _below(self, node: TraceNode, top: TraceNode) -> bool:
         """Tell whether `node` hangs below `top`: parents that name each other must not loop."""

@@ -18,6 +18,7 @@ from hive.execution.guest_channel import GuestChannel
 from hive.execution.ports import GuestEvent, TextChunk, Turn, TurnDone
 from hive_guest.environment import MAIN_PATH, TELEMETRY_OFF, TURN_FD_VARIABLE
 
+LEAVE_S: Final = 1.0
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -60,6 +61,8 @@ async def open_guest(
         yield GuestProcess(channel=channel, process=process, log=log)
     finally:
         channel.close()
+        with anyio.move_on_after(LEAVE_S, shield=True):  # its commands are its own to end
+            await process.wait()
         if process.returncode is None:
             process.kill()
         with anyio.move_on_after(5, shield=True):

@@ -14,7 +14,7 @@ from hive.cli.errors import EXIT_DEGRADED, EXIT_FAILED
 from hive.cli.render import one_line, state
 from hive.cli.session import Options, moving, say, shared_options, show, show_json
 from hive.core.errors import ConfigError
-from hive.web.values import Examination, Finding
+from hive.web.values import Examination, Finding, NodeStatus
 
 if TYPE_CHECKING:
     from hive.core.settings import Settings
@@ -88,8 +88,10 @@ def _port_finding(settings: "Settings") -> Finding:
     name = f"{settings.host}:{settings.port}"
     from hive.cli.client import OperatorClient
 
-    if OperatorClient(settings.state).alive():
-        return Finding(section="ports", name=name, state="ok", detail="this node listens there")
+    client = OperatorClient(settings.state)
+    if client.alive():
+        address = client.get("status", NodeStatus).address
+        return Finding(section="ports", name=address, state="ok", detail="this node listens there")
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,10 +10,16 @@ from typing import Final
 import click
 
 from hive.cli.client import OperatorClient
-from hive.cli.errors import EXIT_DEGRADED
+from hive.cli.errors import EXIT_CONFIG, EXIT_DEGRADED
 from hive.cli.render import status_lines, welcome_lines
 from hive.cli.session import Options, moving, on_terminal, say, shared_options, show, show_json
-from hive.core.errors import EngineTimeoutError, HiveError, NodeUnreachableError, StateError
+from hive.core.errors import (
+    ConfigError,
+    EngineTimeoutError,
+    HiveError,
+    NodeUnreachableError,
+    StateError,
+)
 from hive.web.values import NodeStatus
 
 DETACH_TIMEOUT_S: Final = 30.0
@@ -161,8 +167,8 @@ def _start_detached(options: Options, state: Path, **given: object) -> None:
     client = OperatorClient(state)
     with moving(options, "starting the node"):
         while not _is_ready(client):
-            if child.poll() is not None:
-                raise _did_not_start(log, start)
+            if (status := child.poll()) is not None:
+                raise _did_not_start(log, start, status)
             if time.monotonic() > deadline:
                 child.terminate()
                 raise EngineTimeoutError(
@@ -180,10 +186,9 @@ def _is_ready(client: OperatorClient) -> bool:
         return False
 
 
-def _did_not_start(log: Path, start: int) -> HiveError:
+def _did_not_start(log: Path, start: int, status: int) -> HiveError:
     with log.open("rb") as written:
         written.seek(start)
         told = written.read(4000).decode("utf-8", "replace").strip()
-    return HiveError(
-        "The node did not start.", why=told or "It printed nothing.", fix=f"Read {log}"
-    )
+    kind = ConfigError if status == EXIT_CONFIG else HiveError
+    return kind("The node did not start.", why=told or "It printed nothing.", fix=f"Read {log}")

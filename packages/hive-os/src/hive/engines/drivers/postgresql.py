@@ -209,7 +209,7 @@ class ExternalPostgresql:
         """Make the role if it is missing, bring the schema up to date, connect."""
         owner = PostgresqlDatabase(PostgresAddress(dsn=self._url.dsn), connections_max=1)
         try:
-            await owner.connect()
+            await self._reach(owner)
             await _make_roles(owner, self._url.app_role)
             if missing(migrations, await applied_migrations(owner)):
                 await apply_migrations(owner, migrations)
@@ -217,6 +217,17 @@ class ExternalPostgresql:
             await owner.aclose()
         await self._app.connect()
         return self._app
+
+    @staticmethod
+    async def _reach(owner: PostgresqlDatabase) -> None:
+        try:
+            await owner.connect()
+        except EngineUnavailableError as error:
+            raise EngineUnavailableError(
+                "The database of HIVE_DATABASE_URL cannot be reached.",
+                why=error.why,
+                fix="Check the URL and that the server runs, or set `embedded:`.",
+            ) from error
 
     async def dump(self, folder: Path) -> BackupSummary:
         """Write a backup of everything into an empty folder; works while the database is used."""

@@ -61,6 +61,14 @@ _CLONE3: Final = (435, 435)
 _SOCKET: Final = (41, 198)
 _IOCTL: Final = (16, 29)
 _PERSONALITY: Final = (135, 92)
+_OPENAT2: Final = (437, 437)
+_OPEN: Final = {(2, -1): (1, 2), (257, 56): (2, 3)}
+"""The calls that open: where their flags and their mode stand."""
+_MODE: Final = {
+    (90, -1): 1, (91, 52): 1, (268, 53): 2, (452, 452): 2,
+    (85, -1): 1, (133, -1): 1, (259, 33): 2,
+}  # fmt: skip
+"""chmod and its kin, creat, mknod: where their mode stands."""
 
 _NEW_NAMESPACES: Final = 0x7E020080
 _FAMILIES: Final = (1, 2, 10)
@@ -68,6 +76,8 @@ _SOCKET_KINDS: Final = (1, 2, 5)
 _PROTOCOLS: Final = (0, 6, 17)
 _SOCKET_KIND_MASK: Final = 0xF
 _TERMINAL_INJECTION: Final = (0x5412, 0x541C)
+_SET_ID: Final = 0o6000
+_CREATING: Final = 0o100 | 0o20000000
 _PERSONALITIES: Final = (0, 8, 0xFFFFFFFF)
 
 
@@ -145,9 +155,11 @@ def agent_program(machine: str) -> list[Instruction]:
     if machine == kernel.X86_64:
         program += when_at_least(_X32_BIT, [answer(refuse(errno.ENOSYS))])
     program += when_at_least(KNOWN_MAX + 1, [answer(refuse(errno.ENOSYS))])
-    program += when_equal(_CLONE3[column], [answer(refuse(errno.ENOSYS))])
-    for numbers, block in _checked():
-        program += when_equal(numbers[column], block)
+    for newer in (_CLONE3, _OPENAT2):  # their arguments lie in memory, where no filter looks
+        program += when_equal(newer[column], [answer(refuse(errno.ENOSYS))])
+    for numbers, block in (*_checked(), *_without_set_id()):
+        if numbers[column] >= 0:
+            program += when_equal(numbers[column], block)
     for numbers in _FORBIDDEN.values():
         if numbers[column] >= 0:
             program += when_equal(numbers[column], [answer(refuse(errno.EPERM))])
@@ -167,6 +179,18 @@ def _checked() -> list[tuple[tuple[int, int], list[Instruction]]]:
         (_PERSONALITY, personality),
         (_SOCKET, _socket_block()),
     ]
+
+
+def _without_set_id() -> list[tuple[tuple[int, int], list[Instruction]]]:
+    """Refuse to make a program that runs as its owner: in a writable mount it would be the host's."""
+    denied = when_any_bit(_SET_ID, [answer(refuse(errno.EPERM))])
+    blocks: list[tuple[tuple[int, int], list[Instruction]]] = [
+        (numbers, [argument(mode), *denied, answer(ALLOW)]) for numbers, mode in _MODE.items()
+    ]
+    for numbers, (flags, mode) in _OPEN.items():
+        creating = when_any_bit(_CREATING, [argument(mode), *denied])
+        blocks.append((numbers, [argument(flags), *creating, answer(ALLOW)]))
+    return blocks
 
 
 def _socket_block() -> list[Instruction]:
