@@ -166,7 +166,7 @@ def test_five_hundred_idle_and_half_sent_requests_do_not_stop_others(node):
         halves = (
             b"",
             b"POST /a2a/echo HTT",
-            b"POST /a2a/echo HTTP/1.1\r\nHost: x\r\nX-A",
+            b"POST /a2a/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A",
             half_body(node),
         )
         for number in range(IDLE):
@@ -181,7 +181,7 @@ def test_five_hundred_idle_and_half_sent_requests_do_not_stop_others(node):
 def test_a_half_sent_request_is_closed_in_the_end(node):
     link = socket.create_connection(("127.0.0.1", node.process.port), timeout=20)
     with link:
-        link.sendall(b"POST /a2a/echo HTTP/1.1\r\nHost: x\r\nX-A")
+        link.sendall(b"POST /a2a/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A")
         told = link.recv(1000)
         assert told == b"" or told.startswith(b"HTTP/1.1 4")
 
@@ -208,9 +208,9 @@ def test_a_client_that_never_reads_its_stream_does_not_stop_others(node):
 
 def test_smuggled_second_requests_are_not_served_as_somebody_else(node):
     body = hello()
-    smuggled = b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = b"GET /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     raw = (
-        b"POST /a2a/echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        b"POST /a2a/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "
         + node.process.token().encode()
         + b"\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(body)
         + b"0\r\n\r\n"
@@ -228,7 +228,7 @@ def test_smuggled_second_requests_are_not_served_as_somebody_else(node):
 
 def head(node, size: int) -> bytes:
     return (
-        f"POST /a2a/echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {node.process.token()}\r\n"
+        f"POST /a2a/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {node.process.token()}\r\n"
         f"Content-Type: application/json\r\nA2A-Version: 1.0\r\nContent-Length: {size}\r\n\r\n"
     ).encode()
 

@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
-ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
+from hive.testing.node_process import free_port
+
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/nonexistent",
+    "HIVE_PORT": str(free_port()),
+}
 BOUND_S = 120
 SHAPE = (
     r"Hive \d.* offline demo   no key, no network",

@@ -68,6 +68,20 @@ def test_a_reader_that_goes_away_is_no_crash(node, words, shell):
     assert b"did not expect" not in done.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["-f"]])
+def test_the_log_of_an_agent_that_is_not_there_is_an_error(node, more):
+    done = hive(node, "logs", "nobody", *more)
+    assert done.returncode == 1
+    assert b"There is no agent 'nobody'" in done.stderr
+    assert hive(node, "logs", "shouter").returncode == 0
+
+
+def test_a_mistyped_verb_names_the_one_that_was_meant(node):
+    done = hive(node, "statsu")
+    assert done.returncode == 2
+    assert b"Did you mean:  hive status" in done.stderr
+
+
 def test_the_default_state_lies_in_the_home_and_says_so_when_it_cannot(tmp_path):
     environment = {**BARE, "HOME": "/proc/1/nonexistent"}
     done = subprocess.run(

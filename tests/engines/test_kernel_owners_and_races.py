@@ -308,3 +308,57 @@ async def test_whatever_a_sandbox_driver_raises_no_turn_is_lost_and_the_node_liv
                 setattr(stage, place, Stage.__dataclass_fields__[place].default)
         assert kernel.supervisor.get(AgentId("worker")).state == "ready"
         assert len(kernel.feed) == 0
+
+
+async def test_no_sandbox_of_a_pool_ever_serves_two_owners(database, tmp_path):
+    owners: dict[str, set[str]] = {}
+    at_once = most = 0
+
+    async def note(sandbox, turn):
+        nonlocal at_once, most
+        principal = kernel.dispatcher.resolve_handle(sandbox.id, sandbox.handle)
+        owners.setdefault(sandbox.id, set()).add(principal.owner)
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        at_once -= 1
+        yield TurnDone(message=said(turn.message.text))
+
+    async with running_kernel(database, tmp_path, Stage(play=note)) as kernel:
+        await deploy(kernel, sandboxes_max=3)
+        async with anyio.create_task_group() as clients:
+            for number in range(30):
+                by = (ALICE, BOB, OPERATOR)[number % 3]
+                clients.start_soon(settled_send, kernel, f"m{number}", by)
+    assert all(len(served) == 1 for served in owners.values())
+    assert most > 1
+
+
+async def settled_send(kernel, text: str, by: Principal) -> None:
+    assert (await settled(await send(kernel, text, by=by))).state is TaskState.COMPLETED
+
+
+async def test_deploying_the_same_agent_twice_at_once_hosts_it_once(database, tmp_path):
+    hold = anyio.Event()
+
+    async def play(_sandbox, turn):
+        await hold.wait()
+        yield TurnDone(message=said(turn.message.text))
+
+    stage = Stage(play=play)
+    async with running_kernel(database, tmp_path, stage) as kernel:
+        await deploy(kernel)
+        task = (await send(kernel, "go")).task
+        async with anyio.create_task_group() as people:
+            people.start_soon(deploy, kernel)
+            people.start_soon(deploy, kernel)
+        hold.set()
+        with anyio.fail_after(10):
+            while (live := kernel.feed.get(task.id)) is not None:
+                await live.wait_settled()
+        assert len(stage.live) == 1
+        rows = await database.fetch(
+            "SELECT 1 AS one FROM entry WHERE task = $1 AND kind = 'result'", task.id
+        )
+        assert len(rows) == 1

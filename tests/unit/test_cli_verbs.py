@@ -211,7 +211,7 @@ def test_trace_draws_the_tree_with_refusals_marked(hive, console):
         _step("reach", depth=1, outcome="refused", target="203.0.113.7", check="grant"),
     )
     lines = hive("trace", "task-1")[1].splitlines()
-    assert lines[1].startswith("  ├ invoke_agent adder")
+    assert lines[1].startswith("  └ invoke_agent adder")
     assert lines[2].startswith("    ✗ reach 203.0.113.7")
     assert "refused grant" in lines[2]
 

@@ -62,3 +62,20 @@ async def test_a_canceled_turn_leaves_the_line():
     assert queue.withdraw(TaskId("1")).task == "1"
     assert queue.withdraw(TaskId("1")) is None
     assert len(queue) == 0
+
+
+async def test_every_one_of_several_who_wait_gets_a_turn():
+    queue = TurnQueue()
+    taken = []
+
+    async def wait() -> None:
+        taken.append((await queue.take(None)).task)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            for number in range(3):
+                queue.put(job(number, "alice"))
+    assert sorted(taken) == ["0", "1", "2"]

@@ -198,7 +198,7 @@ def _admit_headers(scope: Scope, limits: WireLimits) -> None:
             fix="Send the body uncompressed.",
         )
     length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > limits.body_bytes:
+    if length.isdigit() and int(length[:20]) > limits.body_bytes:
         raise _too_large(limits)
 
 

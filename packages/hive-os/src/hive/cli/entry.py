@@ -4,7 +4,6 @@ Bare `hive --help` is answered from the table: no verb's module is imported for 
 """
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ import click
 from hive import __version__
 from hive.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of, print_error
 from hive.cli.session import Options, shared_options
-from hive.core.errors import HiveError
 
 
 class VerbRow(NamedTuple):
@@ -76,6 +74,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; of a wrong one, name what was probably meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1)
+            meant = f" Did you mean:  hive {near[0]}" if near else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, by section."""
         for title, verbs in _SECTIONS.items():
@@ -115,13 +125,6 @@ def _output_written() -> bool:
     return written
 
 
-def _no_space(error: OSError) -> HiveError:
-    place = error.filename or "the output"
-    return HiveError(
-        f"No space is left to write {place}.", fix="Free some space, or write to another place."
-    )
-
-
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(args=arguments, prog_name="hive", standalone_mode=False)
@@ -135,9 +138,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         # The reader has gone (`hive logs | head`): what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        print_error(_no_space(error) if error.errno == errno.ENOSPC else error)
-        return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  the last place where an error can be told well
         print_error(error)
         return exit_code_of(error)

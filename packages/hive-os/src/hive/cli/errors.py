@@ -3,6 +3,7 @@
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 it runs but is degraded, 78 configuration.
 """
 
+import errno
 import sys
 from typing import Final
 
@@ -42,6 +43,9 @@ def print_error(error: Exception, *, as_json: bool = False) -> None:
         error = error.exceptions[0]
     if isinstance(error, HiveError):
         what, why, fix = error.what, error.why, error.fix
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        what, why = f"No space is left to write {error.filename or 'the output'}.", ""
+        fix = "Free some space, or write to another place."
     else:
         what = "Hive met an error that it did not expect."
         why = f"{type(error).__name__}: {error}"

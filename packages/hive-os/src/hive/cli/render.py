@@ -98,7 +98,8 @@ def status_lines(found: NodeStatus) -> Iterator[str]:
     yield f"doors       {doors}"
     for engine in found.engines:
         word = f"{engine.engine} {engine.version}" + (" embedded" if engine.embedded else "")
-        yield f"{engine.port:<11} {word:<28} {engine.detail:<40} {state(engine.state)}".rstrip()
+        detail = "" if engine.state == "ok" else f"   {one_line(engine.detail)}"
+        yield f"{engine.port:<11} {word:<28} {state(engine.state)}{detail}"
     yield f"walls       {wall_words(found.walls)}"
     yield (
         f"work        {found.agents} agents, {found.tasks_open} open tasks, "
@@ -119,7 +120,7 @@ def agent_rows(agents: Sequence[AgentStatus]) -> Iterator[str]:
             str(agent.turns_waiting),
             str(agent.restarts),
             mebibytes(agent.memory_bytes),
-            one_line(agent.reason or agent.shape, 60),
+            one_line(agent.reason or agent.description or agent.shape, 60),
         )
         for agent in agents
     )

@@ -5,6 +5,7 @@ value of `HIVE_X` (for secrets). All problems are found before anything is start
 """
 
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from hive.core.errors import ConfigError
 from hive.core.secret import Secret
 
 PREFIX: Final = "HIVE_"
+_PASSWORD: Final = re.compile(r"//[^/@\s]*@")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     disk_floor_bytes: int = 256 << 20
     log_level: str = "info"
     otlp_endpoint: str = ""
+
+    def __repr__(self) -> str:
+        """Show every setting; a password inside a URL is a secret as well."""
+        shown = ((name, repr(getattr(self, name))) for name in self.__struct_fields__)
+        fields = (f"{name}={_PASSWORD.sub('//***@', text)}" for name, text in shown)
+        return f"Settings({', '.join(fields)})"
 
     @property
     def production(self) -> bool:

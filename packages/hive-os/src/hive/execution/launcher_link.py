@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,11 +17,14 @@ import anyio
 import hive
 import hive_guest
 from hive.core.errors import SandboxError, TierUnavailableError
+from hive.execution.walls import cgroups
 from hive.execution.walls.plan import PLAN_MAX_BYTES, SandboxPlan
 
 START_TIMEOUT_S: Final = 15.0
 SEND_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
+CLEAR_TRIES_MAX: Final = 40
+CLEAR_PAUSE_S: Final = 0.005
 _BOOT: Final = (
     "import sys; sys.path[:0] = sys.argv[2].split(chr(10)); "
     "from hive.execution.launcher import main; sys.exit(main())"
@@ -98,6 +102,17 @@ class LauncherLink:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_TIMEOUT_S)
+            self._clear_groups(process.pid)
+
+    @staticmethod
+    def _clear_groups(launcher: int) -> None:
+        """Remove what the launcher could no longer remove itself, once its sandboxes are dead."""
+        above = cgroups.parents()
+        for _ in range(CLEAR_TRIES_MAX):
+            cgroups.remove_leftovers(above)
+            if not cgroups.has_groups(above, launcher):
+                return
+            time.sleep(CLEAR_PAUSE_S)
 
     async def _start(self) -> None:
         if not sys.platform.startswith("linux"):

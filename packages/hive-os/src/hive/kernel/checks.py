@@ -91,7 +91,8 @@ class GrantCheck:
             allowed = facts.grant.allows_model(call.target)
         elif call.verb is Verb.REACH:
             host, _, port = call.target.rpartition(":")
-            allowed = port.isdigit() and facts.grant.allows_host(host, int(port))
+            number = port.isascii() and port.isdigit() and len(port) <= 5
+            allowed = number and facts.grant.allows_host(host, int(port))
         elif call.verb is Verb.SEND:
             allowed = facts.grant.allows_agent(call.target)
         elif call.verb is Verb.INVOKE:

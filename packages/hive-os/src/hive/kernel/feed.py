@@ -47,6 +47,10 @@ class LiveTask:
             self._pieces = []
         return self._task
 
+    @task.setter
+    def task(self, task: Task) -> None:
+        self._task, self._pieces = task, []
+
     def apply(self, move: TaskMove, at: datetime) -> None:
         """Take a move and tell the watchers; a watcher that is too far behind loses its stream."""
         if isinstance(move, ArtifactAdded) and move.append:
@@ -65,7 +69,7 @@ class LiveTask:
 
     def replace(self, task: Task) -> None:
         """Take the task as the ledger has it, tell the watchers, and end their streams."""
-        self._task, self._pieces = task, []
+        self.task = task
         for watcher in tuple(self._watchers):
             with suppress(anyio.WouldBlock, anyio.BrokenResourceError):
                 watcher.send_nowait(task)

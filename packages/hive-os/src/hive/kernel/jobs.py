@@ -84,7 +84,8 @@ class TurnQueue:
     async def take(self, owner: OwnerId | None) -> TurnJob:
         """Wait for the next turn, of `owner` if one is near."""
         while not self._jobs:
-            self._arrived = anyio.Event()
+            if self._arrived.is_set():  # one event for all who wait: a pool has many
+                self._arrived = anyio.Event()
             await self._arrived.wait()
         index = 0
         if owner is not None and self._streak < SAME_OWNER_STREAK_MAX:

@@ -15,9 +15,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, LedgerError, TierUnavailableError
+from hive.core.errors import ConfigError, EngineError, LedgerError, TierUnavailableError
 from hive.core.grant import Tier
-from hive.core.ids import SandboxId
+from hive.core.ids import NodeId, SandboxId
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines import Engines, Migration, load_migrations, open_engines
@@ -184,6 +184,26 @@ def _engines(
     return open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
 
 
+async def _refuse_company(database: Database, node: NodeId) -> None:
+    """Let one node at a time host agents from a database: two would run the same turns.
+
+    Raises:
+        ConfigError: another node holds a lease.
+
+    """
+    others = await database.fetch(
+        "SELECT node, max(lease_until) AS until FROM epoch WHERE node <> $1"
+        " GROUP BY node HAVING max(lease_until) > clock_timestamp()",
+        node,
+    )
+    if others:
+        raise ConfigError(
+            "Another node works on this database.",
+            why=f"{others[0]['node']} holds it until {others[0]['until']:%H:%M:%S} UTC, or longer.",
+            fix="Stop it and wait until then, or give this node another HIVE_DATABASE_URL.",
+        )
+
+
 async def _open_ledger(
     stack: AsyncExitStack,
     settings: Settings,
@@ -193,6 +213,7 @@ async def _open_ledger(
     randomness: Randomness,
 ) -> OpenLedger:
     """Open the next epoch of this node's chain."""
+    await _refuse_company(engines.database, state.node_id)
     contents = Contents(engines.database, master_key=state.master_key, randomness=randomness)
     signer = NoteSigner(state.signer_name, state.checkpoint_seed)
     witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))

@@ -237,7 +237,7 @@ def _mount_rule(text: str, folder: Path) -> PathRule:
 
 def _host_rule(text: str) -> HostRule:
     host, _, port = text.partition(":")
-    if port and not port.isdigit():
+    if port and not (port.isascii() and port.isdigit() and len(port) <= 5):
         raise SpecError(f"The host {text!r} cannot be used.", fix="Write NAME or NAME:PORT.")
     return HostRule(host=host.lower(), ports=(int(port),) if port else (443,))
 

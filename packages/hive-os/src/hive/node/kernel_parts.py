@@ -70,7 +70,6 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
     claims = ClaimBook(clock)
     store = TaskStore(ground.database, ground.contents)
     journal = Journal(ground.database, ground.contents)
-    registry = AgentRegistry(ground.database)
     recovery = Recovery(
         store=store,
         journal=journal,
@@ -107,7 +106,7 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         supervisor=supervisor,
         feed=feed,
         turns=ground.turns,
-        registry=registry,
+        registry=AgentRegistry(ground.database),
         store=store,
         journal=journal,
         refusals=refusals,

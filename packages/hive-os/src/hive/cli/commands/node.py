@@ -1,5 +1,6 @@
 """`hive up`, `hive down`, `hive status`: the node itself."""
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -76,12 +77,12 @@ def down(*, options: Options) -> int:
 
 
 def stop_node(options: Options) -> None:
-    """Ask the node to stop, and wait until its socket is gone."""
+    """Ask the node to stop, and wait until its state folder is free for the next command."""
     client = options.client()
     client.post("shutdown", object)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     with moving(options, "stopping the node"):
-        while client.alive():
+        while client.alive() or _held(options.settings().state):
             if time.monotonic() > deadline:
                 raise EngineTimeoutError(
                     "The node is still there.",
@@ -93,6 +94,18 @@ def stop_node(options: Options) -> None:
         show_json({"stopped": True})
     else:
         show("Stopped.")
+
+
+def _held(state: Path) -> bool:
+    """Tell whether a process still holds the lock of a state folder."""
+    try:
+        with (state / "node.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 @click.command(help="Describe the node: doors, engines, walls, agents.")

@@ -102,7 +102,8 @@ def run(
         return 0
 
     def work() -> bool:
-        _deploy(options, client, order, yes=yes, with_address=on_terminal())
+        # This terminal is the node's from now on, so what comes next is for another one.
+        _deploy(options, client, order, yes=yes, stays=on_terminal() and not watch)
         if watch:
             _watch(options, client, order)
         return on_terminal()
@@ -124,19 +125,22 @@ def _deploy(
     order: DeployOrder,
     *,
     yes: bool,
-    with_address: bool = True,
+    stays: bool | None = None,
 ) -> str:
     with moving(options, "reading the source"):
         plan = client.post("plan", DeployPlan, order, timeout_s=PLAN_TIMEOUT_S)
     agreed = _agreed(options, plan, yes=yes)
     settled = _replace(order, confirmed=plan.digest if agreed else "", safe=not agreed)
-    return deploy(options, client, settled, with_address=with_address)
+    return deploy(options, client, settled, stays=stays)
 
 
 def deploy(
-    options: Options, client: OperatorClient, order: DeployOrder, *, with_address: bool = True
+    options: Options, client: OperatorClient, order: DeployOrder, *, stays: bool | None = None
 ) -> str:
-    """Deploy as agreed, telling each step; return the agent's name."""
+    """Deploy as agreed, telling each step; return the agent's name.
+
+    `stays` says of a node inside this very command whether it goes on until Ctrl-C.
+    """
     name = ""
     with moving(options, "deploying") as line:
         for step in client.lines("POST", "agents", DeployStep, body=order):
@@ -147,7 +151,7 @@ def deploy(
             line.clear()
             if options.json:
                 show_json(step)
-            elif step.stage != "card" or with_address:
+            elif step.stage != "card" or stays is not False or on_terminal():
                 say(options, _step_line(step))
     if not name:
         raise HiveError(
@@ -155,7 +159,8 @@ def deploy(
             why="The node ended the stream before it was ready.",
             fix="hive logs",
         )
-    say(options, f'Next:  hive call {name} "hello"')
+    where = "     in another terminal; Ctrl-C here stops the node" if stays else ""
+    say(options, f'Next:  hive call {name} "hello"{where}')
     return name
 
 

@@ -95,13 +95,19 @@ def remove_leftovers(above: SandboxGroup) -> int:
             launcher = found.name.removeprefix(_PREFIX).partition("-")[0]
             if not launcher.isdigit() or Path("/proc", launcher).exists():
                 continue
-            for pid in (found / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(int(pid), signal.SIGKILL)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # another node may clear it at the same moment
+                for pid in (found / "cgroup.procs").read_text().split():
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(int(pid), signal.SIGKILL)
                 found.rmdir()
                 removed += 1
     return removed
+
+
+def has_groups(above: SandboxGroup, launcher: int) -> bool:
+    """Tell whether groups of a launcher are still there."""
+    places = {above.memory, above.processes} - {""}
+    return any(any(Path(place).glob(f"{_PREFIX}{launcher}-*")) for place in places)
 
 
 def _own_groups() -> dict[str, str]:

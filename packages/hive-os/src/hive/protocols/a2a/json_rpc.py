@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from hive.core.json import Json
+from hive.core.json import Json, decode, encode
 from hive.core.task import Message, TaskEvent
 from hive.protocols.a2a.convert import from_event, from_task
 from hive.protocols.a2a.errors import EXTENSION, PARSE_ERROR, WireFault
@@ -114,6 +114,7 @@ METHODS: Final[dict[str, Method]] = {
     "CancelTask": cancel_task,
     "SubscribeToTask": follow_task,
 }
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class ShortPath:
@@ -162,13 +163,15 @@ def admit_utf8(body: bytes) -> None:
     """Let UTF-8 pass; the official SDK would call anything else an internal error.
 
     Raises:
-        WireFault: it is no UTF-8 (-32700).
+        WireFault: it is no UTF-8, or an escape in it stands for half a character (-32700).
 
     """
     try:
-        body.decode()
-    except UnicodeDecodeError:
-        raise WireFault(PARSE_ERROR, "The body is not UTF-8.") from None
+        text = body.decode()
+        if _SURROGATE.search(text):
+            encode(decode(body))
+    except (UnicodeError, ValueError):
+        raise WireFault(PARSE_ERROR, "The body is not JSON in UTF-8.") from None
 
 
 def id_of(body: bytes) -> str | int | None:

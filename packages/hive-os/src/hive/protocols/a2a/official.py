@@ -5,6 +5,7 @@ turned into the same wire values as on the short path of `routes`, so there is o
 behaviour. Import this module lazily: the official server parts cost more than the rest of the door.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeVar, cast
@@ -28,6 +29,7 @@ from hive.protocols.a2a.operations import Caller, Operations, admit_tenant
 from hive.protocols.a2a.wire import ListParams, SendParams, TaskParams, WirePushConfig
 from hive_a2a.server import AsgiApp, official_routes
 
+log: Final = logging.getLogger(__name__)
 CALLER_KEY: Final = "hive.caller"
 FAULT_KEY: Final = "hive.fault"
 ProtoT = TypeVar("ProtoT", bound=Proto)
@@ -235,6 +237,10 @@ async def _said(context: ServerCallContext, answer: Awaitable[ResultT]) -> Resul
         return await answer
     except WireFault as fault:
         raise _official(fault, context) from fault
+    except Exception:
+        # The SDK would tell the client what broke inside.
+        log.exception("a2a.call_crashed")
+        raise sdk.InternalError(message="The node could not do that now.") from None
 
 
 def _official(fault: WireFault, context: ServerCallContext) -> sdk.A2AError:

@@ -13,10 +13,11 @@ short path (`send_message` and its neighbours in `json_rpc`); everything else, a
 malformed, is answered by the official SDK (`official`).
 """
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from anyio import to_thread
@@ -38,6 +39,7 @@ from hive.protocols.a2a.deliver import PushSender
 from hive.protocols.a2a.errors import (
     BUSY,
     CONTENT_TYPE,
+    INTERNAL,
     NO_SUCH_AGENT,
     VERSION,
     WIRE_LIMIT,
@@ -63,6 +65,7 @@ from hive_a2a.server import (
     replay,
 )
 
+log: Final = logging.getLogger(__name__)
 PREFIX: Final = "/a2a"
 REQUESTS_PER_CALLER_MAX: Final = 1000
 TRACEPARENT_MAX_BYTES: Final = 64
@@ -137,7 +140,13 @@ class A2ADoor:
     async def _call(
         self, scope: Scope, receive: Receive, send: Send, agent: AgentId, rest: str
     ) -> None:
-        body = b""
+        body, begun = b"", False
+
+        async def noting(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
             bearer = self.callers.identify(scope)
             self._admit_agent(bearer, agent)
@@ -158,13 +167,18 @@ class A2ADoor:
                     extensions=header(scope, b"a2a-extensions"),
                     body=body,
                 )
-                await self._answer(scope, receive, send, incoming, rest)
+                await self._answer(scope, receive, noting, incoming, rest)
             finally:
                 self._leave(name)
         except WireLimitError as error:
             await _say(send, _limit_fault(error), rest, body)
         except WireFault as fault:
             await _say(send, fault, rest, body)
+        except Exception as error:
+            if begun or isinstance(error, Disconnected):
+                raise
+            log.exception("a2a.call_crashed")
+            await _say(send, WireFault(INTERNAL, "The node could not do that now."), rest, body)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, incoming: Incoming, rest: str

@@ -148,7 +148,7 @@ def _absolute(
     if _one(fields, "transfer-encoding"):
         _bad("Send a Content-Length: chunked request bodies do not pass.")
     length = _one(fields, "content-length") or "0"
-    if not length.isdigit() or len(length) > 15:
+    if not (length.isascii() and length.isdigit()) or len(length) > 15:
         _bad("The Content-Length is not a number.")
     path = path if path.startswith("/") else "/" + path
     return ProxyHead(

@@ -87,7 +87,7 @@ async def read_body(
 
     """
     declared = head.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared[:20]) > limit_bytes:
+    if not (declared.isascii() and declared.isdigit()) or int(declared[:20]) > limit_bytes:
         raise RequestRefusedError(_too_large(limit_bytes))
     body = bytearray()
     with anyio.move_on_after(timeout_s):
