@@ -276,3 +276,23 @@ async def test_the_journal_tells_intents_with_their_results_in_order(database: D
     assert [entry.call for entry in await journal.open_intents(chain)] == ["turn", "three"]
     recorded = await journal.recorded([CallId("two"), CallId("none"), CallId("refused")])
     assert {call: step.content for call, step in recorded.items()} == {"two": b"2"}
+
+
+async def test_ending_a_task_does_not_read_all_the_others(database: Database) -> None:
+    """A plan that was made while the table was small must not read it whole when it has grown."""
+    async with open_ledger(database) as writer:
+        for number in range(300):
+            task = submitted(f"t-{number}")
+            await writer.append(line(task=task.id, moves=(task,)))
+            await writer.append(line(task=task.id, moves=(status(task, TaskState.COMPLETED),)))
+    with anyio.fail_after(10):
+        read = None
+        while read is None:
+            # The counters of a session are told when it ends or rests for a moment.
+            rows = await database.fetch(
+                "SELECT seq_tup_read, n_tup_upd FROM pg_stat_user_tables WHERE relname = 'task'"
+            )
+            if rows[0]["n_tup_upd"] == 300:
+                read = rows[0]["seq_tup_read"]
+            await anyio.sleep(0.1)
+    assert read < 300

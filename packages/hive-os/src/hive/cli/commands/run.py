@@ -102,7 +102,6 @@ def run(
         return 0
 
     def work() -> bool:
-        # This terminal is the node's from now on, so what comes next is for another one.
         _deploy(options, client, order, yes=yes, stays=on_terminal() and not watch)
         if watch:
             _watch(options, client, order)

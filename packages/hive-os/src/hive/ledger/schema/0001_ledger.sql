@@ -178,7 +178,9 @@ CREATE FUNCTION ledger_append(
     p_content text[], p_hash text[], p_parent text[],
     p_content_id text[], p_content_key text[], p_content_sealed bytea[],
     p_tasks jsonb, p_changes jsonb, p_links jsonb
-) RETURNS text LANGUAGE plpgsql AS $$
+) RETURNS text LANGUAGE plpgsql
+-- A plan made while the tables are small is kept by its session, and would read them whole ever after.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     now_at timestamptz := clock_timestamp();
     until_at timestamptz;

@@ -4,6 +4,7 @@ What is not such a call (another version, a rare ProtoJSON form, anything malfor
 official SDK by answering None, so this path never has to refuse what the standard would accept.
 """
 
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
@@ -15,7 +16,7 @@ import msgspec
 from hive.core.json import Json, decode, encode
 from hive.core.task import Message, TaskEvent
 from hive.protocols.a2a.convert import from_event, from_task
-from hive.protocols.a2a.errors import EXTENSION, PARSE_ERROR, WireFault
+from hive.protocols.a2a.errors import EXTENSION, PARSE_ERROR, WireFault, invalid
 from hive.protocols.a2a.operations import Caller, Operations
 from hive.protocols.a2a.wire import JsonRpcCall, ListParams, SendParams, TaskParams
 
@@ -114,7 +115,6 @@ METHODS: Final[dict[str, Method]] = {
     "CancelTask": cancel_task,
     "SubscribeToTask": follow_task,
 }
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class ShortPath:
@@ -159,19 +159,32 @@ class ShortPath:
             return None
 
 
-def admit_utf8(body: bytes) -> None:
-    """Let UTF-8 pass; the official SDK would call anything else an internal error.
+def admit_json(body: bytes) -> None:
+    """Let JSON pass; what the official SDK stumbles over, it would call an internal error.
 
     Raises:
-        WireFault: it is no UTF-8, or an escape in it stands for half a character (-32700).
+        WireFault: it is not JSON in UTF-8 (-32700), or a value in it is none that could be sent on:
+            half a character, a number without end (-32602).
 
     """
+    if not body:
+        return
     try:
-        text = body.decode()
-        if _SURROGATE.search(text):
-            encode(decode(body))
-    except (UnicodeError, ValueError):
-        raise WireFault(PARSE_ERROR, "The body is not JSON in UTF-8.") from None
+        encode(decode(body.decode()))
+    except UnicodeError:
+        raise WireFault(PARSE_ERROR, "The body is not UTF-8.") from None
+    except ValueError:
+        if _is_json(body):
+            raise invalid("The body holds a value that cannot be represented.") from None
+        raise WireFault(PARSE_ERROR, "The body is not JSON.") from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def id_of(body: bytes) -> str | int | None:

@@ -46,7 +46,7 @@ from hive.protocols.a2a.errors import (
     WireFault,
 )
 from hive.protocols.a2a.http import headers_of, respond, stream
-from hive.protocols.a2a.json_rpc import Incoming, ShortPath, Streamed, admit_utf8, id_of
+from hive.protocols.a2a.json_rpc import Incoming, ShortPath, Streamed, admit_json, id_of
 from hive.protocols.a2a.operations import Caller, Operations
 from hive.protocols.a2a.push import PushConfigs
 from hive.protocols.a2a.screen import DestinationScreen
@@ -193,7 +193,7 @@ class A2ADoor:
             if answer is not None:
                 await respond(send, answer)
                 return
-        admit_utf8(incoming.body)
+        admit_json(incoming.body)
         app = await self._official_app()
         fault: list[WireFault] = []
         inner = {
