@@ -58,7 +58,11 @@ async def test_the_interpreter_that_the_next_sandbox_uses_cannot_be_poisoned(tmp
 
 async def test_what_an_agent_leaves_at_home_is_gone_for_the_next(tmp_path):
     plant = "open('/home/agent/x.pth', 'w').write('import os'); open('/tmp/y', 'w').write('1'); "
-    look = "import os; print(sorted(os.listdir('/home/agent') + os.listdir('/tmp')))"
+    # Folders that are mounted below /tmp, such as the interpreter's, may show there as well.
+    look = (
+        "import os; left = {*os.listdir('/home/agent'), *os.listdir('/tmp')}; "
+        "print(sorted(left & {'x.pth', 'y'}))"
+    )
     assert "['x.pth', 'y']" in await inside(tmp_path, plant + look)
     assert await inside(tmp_path, look) == "[]"
 
