@@ -1,6 +1,7 @@
 """A stolen key: on another sandbox's socket, from outside, and after the turn it was made for."""
 
 import json
+import re
 import threading
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -32,14 +33,12 @@ def test_another_sandboxs_key_is_worth_nothing_on_ones_own_socket(node):
     assert "scripted answer" not in body
 
 
-def test_a_key_is_worth_nothing_while_its_own_turn_runs_elsewhere(node):
-    """The victim's turn is running, so its key means somebody: but only on its own socket."""
-    victim = node.deploy("never_end")
-    teller = node.deploy("tell_handle")
-    stolen = node.ask(teller)
+def test_a_key_is_worth_nothing_elsewhere_while_its_own_turn_runs(node):
+    victim, thief = node.deploy("tell_handle_and_wait"), node.deploy("use_handle")
     node.process.send(victim, "x", wait=False)
-    status, _ = json.loads(node.ask(node.deploy("use_handle"), stolen))
+    status, body = json.loads(node.ask(thief, printed_key(node, victim)))
     assert status == 401
+    assert "scripted answer" not in body
 
 
 @pytest.mark.parametrize("path", ["/a2a/tell-handle", "/v1/chat/completions", "/api/status"])
@@ -69,6 +68,15 @@ def test_what_goes_on_calling_after_its_turn_is_refused_and_loses_its_sandbox(no
     assert asked_by(node, agent) == []
     again = json.loads(node.ask(agent))
     assert again["turns"] == 1, "the unclean process was used again"
+
+
+def printed_key(node, agent: str) -> str:
+    for _ in range(100):
+        words = node.process.hive("logs", agent).split()
+        keys = [word for word in words if re.fullmatch(r"hive-[0-9a-f]{48}", word)]
+        if keys:
+            return keys[-1]
+    pytest.fail("the victim told nothing")
 
 
 def give_it_time(seconds: float) -> None:

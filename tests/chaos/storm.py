@@ -83,8 +83,10 @@ class StormReport:
 
     @property
     def right_share(self) -> float:
-        """Return the share of repeatable tasks that ended with the right answer."""
-        return 1.0 - len(self.wrong) / max(1, self.repeatable)
+        """Return the share of right answers among all tasks that no open *once* effect parked."""
+        parked = self.once_states[TaskState.AUTH_REQUIRED.value]
+        wrong = len(self.wrong) + len(self.once_wrong)
+        return 1.0 - wrong / max(1, self.promised - parked)
 
     def told(self) -> dict[str, object]:
         """Return the figures as JSON values."""

@@ -79,6 +79,8 @@ def test_watch_deploys_again_what_was_saved_and_survives_a_half_written_file(nod
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
+            # A suite that runs in the background has SIGINT ignored, and its children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         await_answer(node, "hello version 1")

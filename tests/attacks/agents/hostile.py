@@ -48,6 +48,14 @@ def tell_handle(text: str) -> str:
     return os.environ["HIVE_HANDLE"]
 
 
+def tell_handle_and_wait(text: str) -> str:
+    """Give away the key while the turn goes on."""
+    sys.stdout.write(os.environ["HIVE_HANDLE"] + "\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+    return "never"
+
+
 def use_handle(text: str) -> str:
     """Ask a model with a key that was given, or with one's own."""
     return json.dumps(_ask(text if text != "own" else os.environ["HIVE_HANDLE"]))

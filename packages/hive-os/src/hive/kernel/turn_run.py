@@ -28,6 +28,7 @@ from hive.kernel.turns import RunningTurn
 ARTIFACTS_MAX: Final = 256
 PIECES_MAX: Final = 1024
 CANCEL_GRACE_S: Final = 2.0
+LAST_WORDS_S: Final = 0.02
 ANSWER: Final = "answer"
 
 
@@ -122,12 +123,19 @@ class TurnRun:
                 case InputNeeded(message=message):
                     return self._end(Ending.INPUT, message=message)
                 case TurnFailed(error=error, canceled=canceled):
-                    ending = Ending.CANCELED if canceled else Ending.FAILED
+                    ending = Ending.CANCELED if canceled else await self._failed_or_died()
                     return self._end(ending, reason=plain_text(error, keep="\n\t"))
                 case TurnDone(message=message):
                     self._answer(message)
                     return self._end(Ending.DONE)
         return self._end(Ending.DIED, reason="the turn ended without a word")
+
+    async def _failed_or_died(self) -> Ending:
+        """Tell a failure of the agent from the last words of a sandbox whose first process was killed."""
+        with anyio.move_on_after(LAST_WORDS_S):
+            await self._sandbox.wait_dead()
+            return Ending.DIED
+        return Ending.FAILED
 
     def _chunk(self, text: str) -> None:
         self._artifact(

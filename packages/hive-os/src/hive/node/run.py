@@ -160,7 +160,7 @@ async def _open_doors(
         degraded=lasting_degradations(settings, node.probes),
     )
     console = _console(node, face, tokens, end)
-    public.a2a = await _open_a2a(node, tokens, address, stack)
+    await _open_a2a(node, tokens, address, stack)
     await _open_models(node, stack)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
