@@ -4,7 +4,6 @@ The value is the slowest of ten stops, from the first byte of the request to the
 """
 
 import http.client
-import json
 import socket
 import statistics
 import tempfile
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from benchmarks.ground import RunningNode, message, node, request, tree_of
 
-NAME: Final = "stop-under-flood"
+NAME: Final = "stop_under_flood"
 SUMMARY: Final = "stopping an agent while ten of them flood every door"
 UNIT: Final = "ms"
 AGENTS: Final = 10
@@ -150,7 +149,3 @@ def _walled(running: RunningNode, name: str) -> set[int]:
         if words.rstrip(b"\0").endswith(name.replace("-", "_").encode()):
             found.add(pid)
     return found
-
-
-if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))  # noqa: T201
