@@ -155,6 +155,8 @@ class Environments:
                 tasks.cancel_scope.cancel()
         except ExceptionGroup as group:
             raise _only(group) from None
+        # A build may end between two looks, so the last one comes after it.
+        reason = reason or await to_thread.run_sync(self._disk_objection, folder, cache, begun)
         if reason:
             await to_thread.run_sync(discard, cache)
             raise BuildError(
