@@ -5,7 +5,7 @@ from typing import Any, Final
 from benchmarks.call_round_trip import CLIENTS, measure_both
 
 NAME: Final = "call_rate"
-SUMMARY: Final = "A2A messages a second to an agent in its sandbox, one client (details: sixteen)"
+SUMMARY: Final = "A2A messages a second to an agent in its sandbox, sixteen clients (details: one)"
 UNIT: Final = "requests/s"
 
 
@@ -13,14 +13,14 @@ def run() -> dict[str, Any]:
     """Measure both in the same run."""
     found = measure_both()
     return {
-        "value": found.one,
-        "peer": found.peer_one,
+        "value": found.many,
+        "peer": found.peer_many,
         "peer_is": "the official SDK's echo server",
         "details": {
             "clients": CLIENTS,
-            "many_clients": found.many,
-            "peer_many_clients": found.peer_many,
-            "ratio_many_clients": found.many / found.peer_many,
+            "one_client": found.one,
+            "peer_one_client": found.peer_one,
+            "ratio_one_client": found.one / found.peer_one,
             "sandboxes": 1,
         },
     }
