@@ -11,7 +11,6 @@ from hive.core.errors import NodeUnreachableError
 log: Final = logging.getLogger(__name__)
 ValueT = TypeVar("ValueT")
 AHEAD_MAX: Final = 256
-ANSWER_TIMEOUT_S: Final = 600.0
 
 
 class Crossing:

@@ -26,6 +26,7 @@ from hive.execution.confirm import (
     unattended_ceiling,
 )
 from hive.execution.source import FoundSource, find_command, find_source
+from hive.kernel.host_parts import first_error
 from hive.kernel.ports import AgentView
 from hive.kernel.registry import AgentRegistry
 from hive.kernel.supervisor import Supervisor
@@ -114,7 +115,7 @@ class Deployer:
                 async for step in receive:
                     yield step
         except ExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
         for step in self._facts(found, views[0], began):
             yield step
 
@@ -240,12 +241,6 @@ def _host_rule(text: str) -> HostRule:
     if port and not (port.isascii() and port.isdigit() and len(port) <= 5):
         raise SpecError(f"The host {text!r} cannot be used.", fix="Write NAME or NAME:PORT.")
     return HostRule(host=host.lower(), ports=(int(port),) if port else (443,))
-
-
-def _first(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def missing_agent(name: str) -> NotFoundError:
