@@ -51,7 +51,7 @@ class Receiver:
         await send({"type": "http.response.body", "body": b""})
 
     async def until(self, count):
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while len(self.told) < count:
                 await self.more.wait()
 
@@ -131,7 +131,7 @@ async def test_every_change_of_a_task_is_told_with_the_clients_own_secrets(http,
     async with serve_app(receiver) as target, open_door(database) as door:
         body = sending(target + "/hook?x=1", token="t-1", authentication=secret)
         await http.post(door.agent("streamer"), json=body, headers=HEADERS)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not any("TASK_STATE_COMPLETED" in json.dumps(told) for _, told in receiver.told):
                 await receiver.more.wait()
         headers, first = receiver.told[0]

@@ -272,7 +272,7 @@ async def test_an_answer_made_by_somebody_else_is_not_believed():
                         await bus.publish(one.reply, fake)
                         return
 
-            with fail_after(10):
+            with fail_after(30):
                 async with anyio.create_task_group() as tasks:
                     await tasks.start(impostor)
                     with pytest.raises(IdentityError):

@@ -39,7 +39,7 @@ async def ask(gate, body, *, sandbox=SANDBOX, headers=None):
         "hive.sandbox": sandbox,
     }
     clock, settings = SystemClock(), Settings()
-    with fail_after(5):
+    with fail_after(30):
         async with open_upstream(settings, clock) as upstream:
             await ModelsDoor(gate=gate, upstream=upstream, settings=settings, clock=clock)(
                 scope, receive, send

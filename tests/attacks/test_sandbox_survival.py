@@ -89,7 +89,7 @@ async def test_a_sandbox_dies_with_what_holds_it(victim, tmp_path):
                 "first": sandbox.pid,
             }[victim]
             os.kill(pid, signal.SIGKILL)
-            with anyio.fail_after(2):
+            with anyio.fail_after(30):
                 assert await sandbox.wait_dead()
             psutil.wait_procs(family, timeout=2)
             assert alive([process.pid for process in family]) == []
@@ -120,7 +120,7 @@ async def test_groups_that_a_killed_launcher_left_are_removed_by_the_next(tmp_pa
             killed = driver.launcher_pid
             assert len(_groups_of(killed)) == 2
             os.kill(killed, signal.SIGKILL)
-            with anyio.fail_after(2):
+            with anyio.fail_after(30):
                 await sandbox.wait_dead()
         await run_script(driver, "", tmp_path)
         assert _groups_of(killed) == []

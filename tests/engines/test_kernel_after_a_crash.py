@@ -78,12 +78,12 @@ class Thinker:
 
 
 async def settled(kernel, delivery):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return await delivery.settled()
 
 
 async def settled_task(kernel, task):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with kernel.dispatcher.follow(ALICE, task.id) as events:
             async for _ in events:
                 pass
@@ -120,7 +120,7 @@ async def test_a_crash_in_a_later_turn_of_a_task_runs_that_turn_again_with_its_o
         thinker.asks, thinker.needs_input = ["second"], False
         thinker.hang_after, thinker.reached = anyio.Event(), anyio.Event()
         await send(kernel, "more", task=task.id)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await thinker.reached.wait()
     assert thinker.acted == ["first", "second"]
     thinker.hang_after.set()
@@ -134,7 +134,7 @@ async def test_a_crash_in_a_later_turn_of_a_task_runs_that_turn_again_with_its_o
 
 
 async def settled_task_or_now(kernel, task):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             held = await kernel.dispatcher.task(ALICE, task.id)
             if held.state.terminal or held.state.interrupted:
@@ -152,7 +152,7 @@ async def test_one_yes_lets_a_once_effect_happen_once_more_and_no_oftener(databa
         thinker.kernel = kernel
         await deploy(kernel)
         task = (await send(kernel, "go")).task
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await thinker.reached.wait()
         for live in kernel.supervisor.hosted():
             live.kill("crash")
@@ -162,13 +162,13 @@ async def test_one_yes_lets_a_once_effect_happen_once_more_and_no_oftener(databa
     async with running_kernel(database, tmp_path, Stage(play=thinker.play)) as kernel:
         thinker.kernel = kernel
         await kernel.supervisor.find(AgentId("worker"))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await thinker.reached.wait()
             thinker.hang_after.set()
         assert (await settled_task_or_now(kernel, task)).state is TaskState.AUTH_REQUIRED
         thinker.hang_after, thinker.reached = anyio.Event(), anyio.Event()
         await kernel.supervisor.decide(OPERATOR, task.id, repeat=True)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await thinker.reached.wait()
     assert thinker.acted == ["pay", "pay"]
     thinker.hang_after.set()
@@ -189,7 +189,7 @@ async def test_two_people_who_decide_at_once_let_an_effect_happen_once(database,
         thinker.kernel = kernel
         await deploy(kernel)
         task = (await send(kernel, "go")).task
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await thinker.reached.wait()
     thinker.hang_in_act = False
     async with running_kernel(database, tmp_path, Stage(play=thinker.play)) as kernel:
@@ -232,7 +232,7 @@ async def test_a_task_canceled_while_its_agent_returns_never_runs(database, tmp_
             return job
 
         kernel.supervisor._recovery.job = slow_job
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await reading.wait()
             canceled = await kernel.dispatcher.cancel(ALICE, task.id)
             go_on.set()
@@ -254,7 +254,7 @@ async def test_a_message_whose_sender_leaves_in_the_wrong_moment_is_not_forgotte
                 with anyio.move_on_after(wait * 0.0005):
                     await anyio.sleep_forever()
                 sender.cancel_scope.cancel()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 page = await kernel.store.page(limit=50)
                 if all(one.state is TaskState.COMPLETED for one in page.tasks):

@@ -66,7 +66,7 @@ async def test_a_stopped_agent_leaves_nothing_behind_but_its_record(database, tm
     async with running_kernel(database, tmp_path, stage) as kernel:
         await deploy(kernel)
         task = (await send(kernel, "go")).task
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await begun.wait()
             await kernel.supervisor.stop(OPERATOR, task.agent)
         assert stage.live == []

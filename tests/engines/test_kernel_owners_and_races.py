@@ -35,7 +35,7 @@ def migrations() -> Sequence[Migration]:
 
 
 async def settled(delivery):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return await delivery.settled()
 
 
@@ -145,7 +145,7 @@ async def test_a_message_that_races_a_cancel_never_runs_a_canceled_task(database
             async with anyio.create_task_group() as both:
                 both.start_soon(quietly, send(kernel, "more", task=task.id))
                 both.start_soon(quietly, kernel.dispatcher.cancel(ALICE, task.id))
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while (live := kernel.feed.get(task.id)) is not None:
                     await live.wait_settled()
             rows = await database.fetch(
@@ -186,7 +186,7 @@ async def test_a_canceled_queue_entry_is_not_lost_when_the_one_who_cancels_leave
                     await anyio.sleep_forever()
                 leaver.cancel_scope.cancel()
         hold.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while True:
                 page = await kernel.store.page(limit=50)
                 if all(one.state.terminal for one in page.tasks):
@@ -244,14 +244,14 @@ async def test_an_open_call_is_not_made_again_under_a_grant_that_shrank(database
     async with running_kernel(database, tmp_path, Stage(play=play)) as kernel:
         await deploy(kernel)
         task = (await send(kernel, "go")).task
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await reached.wait()
     await database.execute(
         "UPDATE agent SET agent_grant = jsonb_set(agent_grant, '{models}', '[]')"
     )
     async with running_kernel(database, tmp_path, Stage(play=play)) as kernel:
         await kernel.supervisor.find(AgentId("worker"))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while (live := kernel.feed.get(task.id)) is not None:
                 await live.wait_settled()
         done = await kernel.dispatcher.task(ALICE, task.id)
@@ -270,7 +270,7 @@ async def test_an_agent_that_could_not_be_hosted_can_still_be_removed(database, 
         with pytest.raises(RuntimeError):
             await deploy(kernel)
         kernel.supervisor._recovery.open_tasks = real
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await kernel.supervisor.remove(OPERATOR, AgentId("worker"))
         assert kernel.supervisor.all() == []
 
@@ -354,7 +354,7 @@ async def test_deploying_the_same_agent_twice_at_once_hosts_it_once(database, tm
             people.start_soon(deploy, kernel)
             people.start_soon(deploy, kernel)
         hold.set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while (live := kernel.feed.get(task.id)) is not None:
                 await live.wait_settled()
         assert len(stage.live) == 1

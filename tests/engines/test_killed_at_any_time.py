@@ -95,7 +95,7 @@ async def test_a_transaction_cut_by_a_kill_is_an_engine_that_is_away_and_leaves_
 async def test_a_listener_learns_that_its_connection_is_gone(tmp_path):
     async with open_database(tmp_path) as database, database.listen("news") as notices:
         os.kill((await database.report()).pids[0], signal.SIGKILL)
-        with anyio.fail_after(10), pytest.raises(EngineUnavailableError):
+        with anyio.fail_after(30), pytest.raises(EngineUnavailableError):
             await anext(aiter(notices))
 
 
@@ -130,7 +130,7 @@ async def test_a_request_in_flight_fails_at_once_when_the_server_dies(tmp_path):
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kill_when_asked)
-            with anyio.fail_after(10), pytest.raises(EngineUnavailableError):
+            with anyio.fail_after(30), pytest.raises(EngineUnavailableError):
                 await messaging.bus.request("silent", b"", timeout_s=60)
 
 

@@ -285,7 +285,7 @@ async def test_ending_a_task_does_not_read_all_the_others(database: Database) ->
             task = submitted(f"t-{number}")
             await writer.append(line(task=task.id, moves=(task,)))
             await writer.append(line(task=task.id, moves=(status(task, TaskState.COMPLETED),)))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         read = None
         while read is None:
             # The counters of a session are told when it ends or rests for a moment.

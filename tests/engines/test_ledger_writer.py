@@ -79,7 +79,7 @@ async def test_a_second_start_takes_the_place_of_the_first(database: Database) -
             await newer.append(line())
             with pytest.raises(EpochLostError):
                 await older.append(line("too.late"))
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 await older.wait_lost()
             with pytest.raises(EpochLostError):
                 await older.append(line("too.late"))

@@ -83,7 +83,7 @@ def asking(text="hi", **more):
 
 
 async def told(client, request, context=OPERATOR):
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [event async for event in client.send_message(request, context=context)]
 
 

@@ -63,7 +63,7 @@ async def call(
         "hive.sandbox": sandbox,
     }
     clock = SystemClock()
-    with fail_after(5):
+    with fail_after(30):
         async with open_upstream(settings, clock) as upstream:
             door = ModelsDoor(gate=gate, upstream=upstream, settings=settings, clock=clock)
             await door(scope, receive, send)

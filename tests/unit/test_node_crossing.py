@@ -58,6 +58,6 @@ async def test_everything_arrives_in_order_through_a_bounded_stream(far_loop):
         for number in range(3 * AHEAD_MAX):
             yield number
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         seen = [item async for item in Crossing(far_loop).stream(source)]
     assert seen == list(range(3 * AHEAD_MAX))

@@ -165,7 +165,7 @@ async def test_a_follower_gets_lines_as_they_are_printed_and_ends_when_its_clien
         "headers": [],
         "query_string": b"follow=1&last=10",
     }
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api(console), scope, receive, send)
             await second.wait()

@@ -9,12 +9,12 @@ The official package is imported when the routes are made, not before: it costs 
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 
 from hive_a2a.errors import WireLimitError
+from hive_a2a.policy import WireLimits
 
 if TYPE_CHECKING:
     from a2a.server.request_handlers.request_handler import RequestHandler
@@ -30,15 +30,6 @@ METHODS: Final = frozenset({"GET", "POST", "DELETE"})
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CHARSET: Final = re.compile(rb'charset="?([a-z0-9-]*)')
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireLimits:
-    """How much a request may be."""
-
-    body_bytes: int = 4 << 20
-    depth: int = 64
-    body_timeout_s: float = 30.0
 
 
 class Disconnected(Exception):  # noqa: N818 - nothing failed: the client went away

@@ -10,8 +10,8 @@ from typing import Final
 from hive.core.call import Principal, PrincipalKind, Refused
 from hive.core.ids import AgentId, OwnerId, SandboxId
 from hive.kernel.ports import Gate
-from hive.protocols.a2a.errors import REFUSED, UNAUTHENTICATED, WireFault
 from hive.security.tokens import Bearer, Tokens
+from hive_a2a.faults import REFUSED, UNAUTHENTICATED, WireFault
 from hive_a2a.server import Scope, header
 
 SANDBOX_KEY: Final = "hive.sandbox"

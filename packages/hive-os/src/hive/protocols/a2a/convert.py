@@ -25,8 +25,8 @@ from hive.core.task import (
     TaskEvent,
     TaskState,
 )
-from hive.protocols.a2a.errors import invalid
 from hive.protocols.a2a.wire import WireMessage, WirePart
+from hive_a2a.faults import invalid
 
 PARTS_MAX: Final = 256
 REFERENCES_MAX: Final = 64

@@ -20,10 +20,10 @@ from a2a.utils import errors as sdk
 from hive.core.errors import ConfigError
 from hive.core.settings import Settings
 from hive.protocols.a2a.auth import bearer_of
-from hive.protocols.a2a.errors import WireFault
 from hive.protocols.a2a.official import CALLER_KEY, HiveRequestHandler, SpokenFault, official_error
 from hive.protocols.a2a.operations import Caller
 from hive.protocols.a2a.routes import A2ADoor
+from hive_a2a.faults import WireFault
 
 GRACE_S: Final = 1.0
 TRACEPARENT_MAX_CHARS: Final = 64

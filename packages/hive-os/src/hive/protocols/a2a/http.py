@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from hive.protocols.a2a.auth import REALM
-from hive.protocols.a2a.errors import UNAUTHENTICATED, WireFault
+from hive_a2a.faults import UNAUTHENTICATED, WireFault
 from hive_a2a.server import Receive, Send
 
 log: Final = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ import msgspec
 from hive.core.json import Json, decode, encode
 from hive.core.task import Message, TaskEvent
 from hive.protocols.a2a.convert import from_event, from_task
-from hive.protocols.a2a.errors import EXTENSION, PARSE_ERROR, WireFault, invalid
 from hive.protocols.a2a.operations import Caller, Operations
 from hive.protocols.a2a.wire import JsonRpcCall, ListParams, SendParams, TaskParams
+from hive_a2a.faults import EXTENSION, PARSE_ERROR, WireFault, invalid
 
 _CALL: Final = msgspec.json.Decoder(JsonRpcCall)
 _SEND: Final = msgspec.json.Decoder(SendParams)

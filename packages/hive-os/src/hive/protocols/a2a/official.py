@@ -24,9 +24,9 @@ from starlette.requests import Request
 from hive.core.json import Json
 from hive.core.task import Message, Task, TaskEvent
 from hive.protocols.a2a.convert import from_event, from_message, from_task, to_id
-from hive.protocols.a2a.errors import WireFault
 from hive.protocols.a2a.operations import Caller, Operations, admit_tenant
 from hive.protocols.a2a.wire import ListParams, SendParams, TaskParams, WirePushConfig
+from hive_a2a.faults import WireFault
 from hive_a2a.server import AsgiApp, official_routes
 
 log: Final = logging.getLogger(__name__)

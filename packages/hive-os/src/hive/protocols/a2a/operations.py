@@ -20,10 +20,11 @@ from hive.kernel.ports import Attempt, Delivery, Gate, TaskPage, TaskQuery
 from hive.protocols.a2a.auth import admit_known
 from hive.protocols.a2a.card import NODE
 from hive.protocols.a2a.convert import STATE_NAMED, identity_of, to_id, to_message
-from hive.protocols.a2a.errors import NOT_CANCELABLE, UNSUPPORTED, fault_of, invalid, refused
+from hive.protocols.a2a.errors import fault_of, refused
 from hive.protocols.a2a.push import PushConfigs
 from hive.protocols.a2a.wire import ListParams, SendParams, TaskParams
 from hive.security.tokens import Bearer
+from hive_a2a.faults import NOT_CANCELABLE, UNSUPPORTED, invalid
 
 PAGE_MAX: Final = 100
 PAGE_DEFAULT: Final = 50

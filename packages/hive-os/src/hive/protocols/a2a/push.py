@@ -16,11 +16,12 @@ from hive.core.randomness import Randomness
 from hive.core.task import Task
 from hive.engines.ports import Database, Row
 from hive.protocols.a2a.convert import to_id
-from hive.protocols.a2a.errors import TASK_NOT_FOUND, WireFault, fault_of, invalid
+from hive.protocols.a2a.errors import fault_of
 from hive.protocols.a2a.screen import DestinationScreen, Unfit
 from hive.protocols.a2a.wire import WirePushConfig
 from hive_a2a.crypto import open_sealed, seal
 from hive_a2a.errors import CryptoError
+from hive_a2a.faults import TASK_NOT_FOUND, WireFault, invalid
 
 CONFIGS_PER_TASK_MAX: Final = 16
 TOKEN_MAX_CHARS: Final = 4096

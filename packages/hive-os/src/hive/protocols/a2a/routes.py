@@ -36,7 +36,14 @@ from hive.kernel.ports import Agents, AgentView, Gate
 from hive.protocols.a2a.auth import SANDBOX_KEY, CallerCheck, admit_scope
 from hive.protocols.a2a.card import NODE, WELL_KNOWN, CardWriter, etag_of, written
 from hive.protocols.a2a.deliver import PushSender
-from hive.protocols.a2a.errors import (
+from hive.protocols.a2a.http import headers_of, respond, stream
+from hive.protocols.a2a.json_rpc import Incoming, ShortPath, Streamed, admit_json, id_of
+from hive.protocols.a2a.operations import Caller, Operations
+from hive.protocols.a2a.push import PushConfigs
+from hive.protocols.a2a.screen import DestinationScreen
+from hive.security.tokens import Bearer, Tokens
+from hive_a2a.errors import WireLimitError
+from hive_a2a.faults import (
     BUSY,
     CONTENT_TYPE,
     INTERNAL,
@@ -45,20 +52,13 @@ from hive.protocols.a2a.errors import (
     WIRE_LIMIT,
     WireFault,
 )
-from hive.protocols.a2a.http import headers_of, respond, stream
-from hive.protocols.a2a.json_rpc import Incoming, ShortPath, Streamed, admit_json, id_of
-from hive.protocols.a2a.operations import Caller, Operations
-from hive.protocols.a2a.push import PushConfigs
-from hive.protocols.a2a.screen import DestinationScreen
-from hive.security.tokens import Bearer, Tokens
-from hive_a2a.errors import WireLimitError
+from hive_a2a.policy import WireLimits
 from hive_a2a.server import (
     AsgiApp,
     Disconnected,
     Receive,
     Scope,
     Send,
-    WireLimits,
     admit_method,
     header,
     read_body,
