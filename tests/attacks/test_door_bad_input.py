@@ -98,8 +98,8 @@ async def test_a_deep_body_is_refused_before_it_is_parsed(http, door):
         (b'{"jsonrpc":"2.0","id":1,"method":"DropTables","params":{}}', -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{}}', -32602),
         (b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":[1]}', -32602),
-        (json.dumps(sending(parts=[{"text": "\ud800"}])).encode(), -32602),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ListTasks","params":{"status":"NO"}}', -32602),
+        (json.dumps(sending(parts=[{"text": "\ud800"}])).encode(), -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ListTasks","params":{"status":[]}}', -32602),
     ],
 )
 async def test_malformed_json_rpc_has_the_standard_error(http, door, body, code):
@@ -177,7 +177,7 @@ async def test_a_request_without_a_required_extension_is_refused_on_every_bindin
         answer = await post(http, door, sending(), a2a_extensions=f"https://other, {uri}")
         assert "result" in answer.json()
         card = (await http.get(door.agent("echo") + "/.well-known/agent-card.json")).json()
-        assert card["capabilities"]["extensions"] == [{"uri": uri, "required": True}]
+        assert {"uri": uri, "required": True} in card["capabilities"]["extensions"]
 
 
 async def test_another_tenant_is_refused(http, door):
@@ -211,8 +211,15 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(http,
             await anyio.lowlevel.checkpoint()
 
 
-async def test_one_caller_cannot_hold_every_request(http, door, monkeypatch):
+@pytest.fixture
+async def narrow_door(database, monkeypatch):
     monkeypatch.setattr("hive.protocols.a2a.routes.REQUESTS_PER_CALLER_MAX", 3)
+    async with open_door(database, settings=SETTINGS) as door:
+        yield door
+
+
+async def test_one_caller_cannot_hold_every_request(http, narrow_door):
+    door = narrow_door
     bob = await door.token("bob")
     held = []
     async with anyio.create_task_group() as tasks:

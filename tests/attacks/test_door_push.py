@@ -8,9 +8,10 @@ import pytest
 
 from hive.core.settings import Settings
 from hive.engines import load_migrations
-from hive.protocols.a2a.screen import DestinationScreen, Unfit, public
 from hive.testing.a2a_door import OPERATOR_TOKEN, open_door
 from hive.testing.loopback import serve_app
+from hive_a2a.push.screen import DestinationScreen, Unfit, public
+from hive_a2a.push.sign import SeenInMemory, VerifiedNotification, verify_notification
 
 pytestmark = pytest.mark.anyio
 HEADERS = {"authorization": f"Bearer {OPERATOR_TOKEN}", "a2a-version": "1.0"}
@@ -33,6 +34,7 @@ class Receiver:
     def __init__(self, *statuses):
         self.statuses = list(statuses)
         self.told = []
+        self.bodies = []
         self.more = anyio.Event()
 
     async def __call__(self, scope, receive, send):
@@ -42,6 +44,7 @@ class Receiver:
             body += event.get("body", b"")
             if not event.get("more_body"):
                 break
+        self.bodies.append(body)
         self.told.append((dict(scope["headers"]), json.loads(body)))
         self.more.set()
         self.more = anyio.Event()
@@ -119,7 +122,7 @@ async def test_a_name_that_turned_private_after_registration_is_refused_at_deliv
         door.door.push.screen = DestinationScreen(allow_private=False)
         answer = await http.post(door.agent("echo"), json=sending(target), headers=HEADERS)
         task = answer.json()["result"]["task"]["id"]
-        [config] = await door.door.operations.push.of_task(task)
+        [config] = await door.door.push_configs.of_task(task)
         assert isinstance(await door.door.push.screen.look(config.url), Unfit)
         await door.door.push.tell(await door.gate.task(door.gate.attempts[0].principal, task))
         assert not receiver.told
@@ -140,6 +143,31 @@ async def test_every_change_of_a_task_is_told_with_the_clients_own_secrets(http,
         assert set(first) <= {"task", "statusUpdate", "artifactUpdate"}
         kept = await database.fetch("SELECT sealed FROM push_config")
         assert b"client-secret" not in kept[0]["sealed"]
+
+
+async def test_a_notification_is_the_nodes_own_or_does_not_verify(http, database):
+    receiver = Receiver()
+    async with serve_app(receiver) as target, open_door(database) as door:
+        await http.post(door.agent("echo"), json=sending(target + "/hook"), headers=HEADERS)
+        await receiver.until(1)
+        keys = (await http.get(door.url + "/.well-known/jwks.json")).json()
+    told = {name.decode(): value.decode() for name, value in receiver.told[0][0].items()}
+    body = receiver.bodies[0]
+
+    def verified(body, url="/hook", headers=told, seen=None):
+        return isinstance(
+            verify_notification(
+                headers, body, jwks=keys, url=target + url, seen=seen or SeenInMemory()
+            ),
+            VerifiedNotification,
+        )
+
+    once = SeenInMemory()
+    assert verified(body, seen=once)
+    assert not verified(body, seen=once)
+    assert not verified(body.replace(b"COMPLETED", b"FAILED"))
+    assert not verified(body, url="/other")
+    assert not verified(body, headers={})
 
 
 async def test_a_receiver_that_fails_is_tried_again_and_then_left(http, database):

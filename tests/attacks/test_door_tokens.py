@@ -56,7 +56,7 @@ async def call(http, door, token, *, agent="echo", body=SENDING):
 
 def turned_away(door, answer, before=0):
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Bearer realm="hive"'
+    assert answer.headers["www-authenticate"] == 'Bearer realm="a2a"'
     assert len(door.gate.attempts) == before
 
 

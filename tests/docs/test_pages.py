@@ -18,7 +18,13 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )  # fmt: skip
 HIVE = ROOT / "packages/hive-os/src/hive"
-PATH_ROOTS = (ROOT, HIVE, HIVE.parent, ROOT / "packages/hive-guest/src")
+PATH_ROOTS = (
+    ROOT,
+    HIVE,
+    HIVE.parent,
+    ROOT / "packages/hive-guest/src",
+    ROOT / "packages/hive-a2a-sdk/src",
+)
 MADE_ELSEWHERE = (".hive", ".venv", "/run", "/etc", "/data", "~/", "dist/")
 FOREIGN_HOSTS = ("example.com", "api.openai.com", "127.0.0.1", "192.0.2.1", "www.apache.org")
 

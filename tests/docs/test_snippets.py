@@ -5,6 +5,9 @@
     ```python             is run; with `save=NAME` it is kept under that name instead, for the commands after it
     ```toml hive-agent    must be a spec that Hive accepts; `toml hive.toml` must be settings
 
+A command that ends in ` &` goes on beside the others of its fence, which wait until port 8000 is served. Port 8000
+of a page is a free port of this machine. What `hive-a2a` keeps lies in the page's own home.
+
 Other fences (`sh`, `text`) are only read.
 """
 
@@ -14,6 +17,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +28,9 @@ from hive.execution.spec_file import parse_spec
 
 ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 60
+BESIDE_TIMEOUT_S = 20
 MARK = "--- exit"
+PAGE_PORT = "8000"
 KNOWN = {"console", "python", "toml", "sh", "text", "mermaid"}
 
 
@@ -84,25 +90,56 @@ def test_toml_is_accepted(fence, tmp_path):
 @pytest.mark.parametrize(
     "fence", [fence for fence in of_kind("python") if "save=" not in fence.rest], ids=label
 )
-def test_python_runs(fence):
-    subprocess.run([sys.executable, "-c", fence.text], check=True, timeout=COMMAND_TIMEOUT_S)
+def test_python_runs(fence, tmp_path):
+    subprocess.run(
+        [sys.executable, "-c", fence.text.replace(PAGE_PORT, str(free_port()))],
+        check=True,
+        timeout=COMMAND_TIMEOUT_S,
+        env={**os.environ, "HIVE_A2A_HOME": str(tmp_path)},  # noqa: TID251
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def is_served(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Session:
     """One shell for all commands of a page."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        self.page_port = free_port()
         command = folder / "bin"
         command.mkdir()
-        (command / "hive").symlink_to(Path(sys.executable).with_name("hive"))
+        for name in ("hive", "hive-a2a"):
+            (command / name).symlink_to(Path(sys.executable).with_name(name))
+        # A link would be another Python: it looks for its packages beside its own name.
+        (command / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+        (command / "python").chmod(0o755)
         work = folder / "work"
         work.mkdir()
         # In a clone the command is ./hive; here it is the one that is under test.
         (work / "hive").symlink_to(command / "hive")
         self.folder = work
+        examples = work / "examples" / "secure_a2a"
+        examples.mkdir(parents=True)
+        for file in (ROOT / "examples" / "secure_a2a").glob("*.py"):
+            (examples / file.name).write_text(self.ported(file.read_text()))
+        self._beside: list[subprocess.Popen[bytes]] = []
+        self._env = {
+            "PATH": f"{command}:{os.environ['PATH']}",  # noqa: TID251  the tools of this machine
+            "HOME": str(folder),
+            "HIVE_STATE_DIR": str(folder / "state"),
+            "HIVE_PORT": str(free_port()),
+            "LANG": "C.UTF-8",
+        }
         self._shell = subprocess.Popen(
             ["bash", "--norc", "--noprofile"],
             cwd=work,
@@ -110,16 +147,16 @@ class Session:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={
-                "PATH": f"{command}:{os.environ['PATH']}",  # noqa: TID251  the tools of this machine
-                "HOME": str(folder),
-                "HIVE_STATE_DIR": str(folder / "state"),
-                "HIVE_PORT": str(port),
-                "LANG": "C.UTF-8",
-            },
+            env=self._env,
         )
 
+    def ported(self, text: str) -> str:
+        """Return the text of a page or example with a port that is free here."""
+        return text.replace(PAGE_PORT, str(self.page_port))
+
     def run(self, command: str) -> str:
+        if command.endswith(" &"):
+            return self._begin(command.removesuffix(" &"))
         guarded = f"timeout {COMMAND_TIMEOUT_S} bash -c {shlex.quote(command)} </dev/null"
         self._shell.stdin.write(f"{guarded} 2>&1; echo; echo '{MARK}' $?\n")
         self._shell.stdin.flush()
@@ -130,7 +167,38 @@ class Session:
             lines.append(line)
         return "".join(lines)
 
+    def _begin(self, command: str) -> str:
+        """Run a command beside the shell; return what it printed until its port answered."""
+        told = self.folder / "beside.log"
+        with told.open("wb") as log:
+            begun = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+            )
+        self._beside.append(begun)
+        ends_at = time.monotonic() + BESIDE_TIMEOUT_S
+        while not is_served(self.page_port):
+            assert begun.poll() is None, told.read_text()
+            assert time.monotonic() < ends_at, told.read_text()
+            time.sleep(0.1)
+        return told.read_text()
+
+    def end_beside(self) -> None:
+        while self._beside:
+            begun = self._beside.pop()
+            begun.terminate()
+            try:
+                begun.wait(BESIDE_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                begun.kill()
+                begun.wait()
+
     def close(self) -> None:
+        self.end_beside()
         self.run("hive down")
         self._shell.stdin.close()
         self._shell.wait(COMMAND_TIMEOUT_S)
@@ -164,11 +232,14 @@ def words_of(line: str) -> list[str]:
 def test_the_commands_of_a_page_print_what_it_says(page, session):
     for fence in fences(page):
         if fence.kind == "python" and fence.rest.startswith("save="):
-            (session.folder / fence.rest.removeprefix("save=")).write_text(fence.text)
+            (session.folder / fence.rest.removeprefix("save=")).write_text(
+                session.ported(fence.text)
+            )
         if fence.kind != "console":
             continue
         for command, expected in steps(fence.text):
-            printed = session.run(command)
+            printed = session.run(session.ported(command))
             for line in expected:
                 missing = [word for word in words_of(line) if word not in printed]
                 assert not missing, f"{command}\nprinted:\n{printed}\nwithout: {missing}"
+        session.end_beside()

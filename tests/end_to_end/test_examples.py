@@ -3,7 +3,9 @@
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,8 +32,13 @@ def rows() -> list[tuple[str, str]]:
     return [(run, call) for run, call in found]
 
 
+def rows_without_a_node() -> list[tuple[str, str]]:
+    page = (EXAMPLES / "README.md").read_text()
+    return re.findall(r"\| `python ([^`]+)` \| `python ([^`]+)` \|", page)
+
+
 def test_every_example_stands_in_the_table():
-    told = " ".join(run for run, _ in rows())
+    told = " ".join(run for run, _ in (*rows(), *rows_without_a_node()))
     there = {path.name for path in EXAMPLES.iterdir()} - {"README.md", "__pycache__"}
     assert there
     assert {name for name in there if name not in told} == set()
@@ -97,6 +104,46 @@ def test_watch_deploys_again_what_was_saved_and_survives_a_half_written_file(nod
         watching.kill()
         watching.wait()
     assert node.send("watched", "still").state is TaskState.COMPLETED
+
+
+@pytest.mark.parametrize(("run", "call"), rows_without_a_node(), ids=lambda words: words)
+def test_an_example_without_a_node_answers_as_its_page_says(tmp_path, run, call):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / Path(run).parent
+    folder.mkdir()
+    for file in (EXAMPLES / Path(run).parent).glob("*.py"):
+        (folder / file.name).write_text(file.read_text().replace("8000", str(port)))
+    env = {"HIVE_A2A_HOME": str(tmp_path / "kept")}
+    agent = subprocess.Popen([sys.executable, *run.split()], cwd=tmp_path, env=env)
+    try:
+        await_port(port, agent)
+        called = subprocess.run(
+            [sys.executable, *call.split()],
+            cwd=tmp_path,
+            env=env,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        agent.kill()
+        agent.wait()
+    assert called.stdout == "Hello, Ada!\n"
+    assert list((tmp_path / "kept" / "servers" / "greeter" / "audit").glob("*.audit"))
+
+
+def await_port(port: int, agent: subprocess.Popen[bytes]) -> None:
+    ends_at = time.monotonic() + 20
+    while True:
+        assert agent.poll() is None
+        assert time.monotonic() < ends_at
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
 
 
 def await_text(file: Path, wanted: str) -> None:

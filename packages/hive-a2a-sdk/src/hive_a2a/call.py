@@ -45,19 +45,20 @@ class RequestHead:
     `headers` have lower-case names (gRPC: metadata). `http_method` is POST on gRPC. `url` is the absolute URL
     that the client used, as far as the server knows it. `spiffe_id` and `certificate_sha256` come from a
     verified TLS client certificate, `noise_key` from a verified Noise handshake (the initiator's static
-    key, 32 bytes), `noise_hash` is that handshake's hash. All are empty where there is none.
+    key, 32 bytes), `noise_hash` is that handshake's hash. All are empty where there is none. What may hold
+    a credential does not print.
     """
 
     binding: Binding
     http_method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     peer_address: str = ""
     spiffe_id: str = ""
     certificate_sha256: bytes = b""
     noise_key: bytes = b""
     noise_hash: bytes = b""
-    scope: Mapping[str, Any] = field(default_factory=dict)
+    scope: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,12 @@
 
 A2AError                 anything below
 ├── CryptoError          a key, signature or sealed text is not valid
-└── WireLimitError            a request breaks the limits of the wire
+├── SealError            the client cannot send or read sealed (`sealed.errors` has the kinds)
+└── WireLimitError       a request breaks the limits of the wire
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class A2AError(Exception):
@@ -23,9 +27,33 @@ class CryptoError(A2AError):
     """A key, signature or sealed text is not valid."""
 
 
+class SealError(A2AError):
+    """The client cannot send or read sealed."""
+
+
 class WireLimitError(A2AError):
     """A request breaks the limits of the wire; `status` is the HTTP status that says so."""
 
     def __init__(self, what: str, *, status: int = 400, why: str = "", fix: str = "") -> None:
         super().__init__(what, why=why, fix=fix)
         self.status = status
+
+
+@contextmanager
+def needs_extra(extra: str, *packages: str) -> Iterator[None]:
+    """Say which extra to install where an import fails for want of one of these packages.
+
+    Raises:
+        A2AError: one of them is not installed.
+
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in packages:
+            raise
+        raise A2AError(
+            f"The package {error.name!r} is not installed.",
+            why=f"What was asked for comes with the extra [{extra}] of hive-a2a-sdk.",
+            fix=f"pip install 'hive-a2a-sdk[{extra}]'",
+        ) from None

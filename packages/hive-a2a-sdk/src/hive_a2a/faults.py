@@ -39,9 +39,7 @@ TASK_NOT_FOUND: Final = FaultKind(-32001, 404, "NOT_FOUND", "TASK_NOT_FOUND")
 NOT_CANCELABLE: Final = FaultKind(-32002, 400, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE")
 NO_PUSH: Final = FaultKind(-32003, 400, "FAILED_PRECONDITION", "PUSH_NOTIFICATION_NOT_SUPPORTED")
 UNSUPPORTED: Final = FaultKind(-32004, 400, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION")
-CONTENT_TYPE: Final = FaultKind(
-    -32005, 415, "INVALID_ARGUMENT", "CONTENT_TYPE_NOT_SUPPORTED", of_http=True
-)
+CONTENT_TYPE: Final = FaultKind(-32005, 400, "INVALID_ARGUMENT", "CONTENT_TYPE_NOT_SUPPORTED")
 BAD_ANSWER: Final = FaultKind(-32006, 500, "INTERNAL", "INVALID_AGENT_RESPONSE")
 NO_EXTENDED_CARD: Final = FaultKind(
     -32007, 400, "FAILED_PRECONDITION", "EXTENDED_AGENT_CARD_NOT_CONFIGURED"
@@ -59,12 +57,16 @@ REFUSED: Final = FaultKind(-32000, 403, "PERMISSION_DENIED", "REFUSED")
 BUSY: Final = FaultKind(-32000, 429, "RESOURCE_EXHAUSTED", "RETRY_LATER", of_http=True)
 UNAVAILABLE: Final = FaultKind(-32000, 503, "UNAVAILABLE", "UNAVAILABLE", of_http=True)
 UNAUTHENTICATED: Final = FaultKind(-32000, 401, "UNAUTHENTICATED", "UNAUTHENTICATED", of_http=True)
+INSUFFICIENT_SCOPE: Final = FaultKind(
+    -32000, 403, "PERMISSION_DENIED", "INSUFFICIENT_SCOPE", of_http=True
+)
 NO_SUCH_AGENT: Final = FaultKind(-32000, 404, "NOT_FOUND", "AGENT_NOT_FOUND", of_http=True)
 
 
 class WireFault(Exception):  # noqa: N818 - the standard's word for what goes back over the wire
     """An answer that is not the wished one; `message` is safe to tell.
 
+    `rpc_status` is the HTTP status of a JSON-RPC answer where it is neither 200 nor that of HTTP+JSON.
     `metadata["check"]` names the stage that said no. `detail` is for the record only and never goes over
     the wire. `headers` are HTTP headers (gRPC: trailing metadata) that go with it.
     """
@@ -75,6 +77,7 @@ class WireFault(Exception):  # noqa: N818 - the standard's word for what goes ba
         message: str,
         *,
         status: int | None = None,
+        rpc_status: int | None = None,
         retry_after_s: float | None = None,
         metadata: dict[str, Json] | None = None,
         detail: str = "",
@@ -84,6 +87,7 @@ class WireFault(Exception):  # noqa: N818 - the standard's word for what goes ba
         self.kind = kind
         self.message = message
         self.status = status or kind.status
+        self._rpc_status = rpc_status
         self.retry_after_s = retry_after_s
         self.metadata = metadata or {}
         self.detail = detail
@@ -119,7 +123,7 @@ class WireFault(Exception):  # noqa: N818 - the standard's word for what goes ba
     @property
     def json_rpc_status(self) -> int:
         """Return the HTTP status of the JSON-RPC answer: 200, unless HTTP itself has a say in it."""
-        return self.status if self.kind.of_http else 200
+        return self._rpc_status or (self.status if self.kind.of_http else 200)
 
 
 def invalid(message: str) -> WireFault:
@@ -172,6 +176,11 @@ def fault_of_official(error: "OfficialError") -> WireFault:
         if type(error) is official:
             return WireFault(_BY_CODE[code], str(error.message))
     return WireFault(INTERNAL, "The agent could not do that now.", detail=str(error))
+
+
+def has_official_word(fault: WireFault) -> bool:
+    """Tell whether the official SDK has an error of this fault's own."""
+    return fault.kind.code in _BY_CODE
 
 
 def official_error(fault: WireFault) -> "OfficialError":

@@ -39,7 +39,8 @@ class WireLimits:
     """How much a request may be.
 
     Sizes are of what arrives; a sealed body is counted sealed, and its depth after it is opened.
-    `head_timeout_s` bounds the headers, `body_timeout_s` the whole body, `send_timeout_s` one write to a
+    `handshakes_per_s` and `handshakes_burst` are those of Noise from one address (the /64 of an IPv6
+    address), which cost work before anybody is known. `head_timeout_s` bounds the headers, `body_timeout_s` the whole body, `send_timeout_s` one write to a
     client that does not read.
     """
 
@@ -51,6 +52,8 @@ class WireLimits:
     requests_open_max: int = 1000
     requests_open_per_caller_max: int = 256
     connections_max: int = 2000
+    handshakes_per_s: float = 50.0
+    handshakes_burst: int = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,3 +141,30 @@ class Policy:
         if self.push.private:
             words.append("push:private")
         return tuple(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientPolicy:
+    """What a client insists on; every weakening is a word of its own.
+
+    `sealing`: REQUIRED never sends in the clear, OFFERED seals wherever the card offers it, OFF only where a
+    card requires it. `fallback`: a peer who has spoken Noise may go back to plain. `unsigned`: a card without
+    a signature is taken. `plain_http`: http beyond this machine is spoken. `streaming` as in the official
+    `ClientConfig`.
+    """
+
+    sealing: Sealing = Sealing.OFFERED
+    fallback: bool = False
+    unsigned: bool = False
+    plain_http: bool = False
+    streaming: bool = True
+
+    @classmethod
+    def secure(cls) -> "ClientPolicy":
+        """Return the default: signed cards only, sealed where offered, never back to plain."""
+        return cls()
+
+    @classmethod
+    def open(cls) -> "ClientPolicy":
+        """Return what reaches any server of the standard: unsigned cards, plain http, no Noise needed."""
+        return cls(fallback=True, unsigned=True, plain_http=True)

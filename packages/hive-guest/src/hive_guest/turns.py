@@ -10,6 +10,7 @@ import _thread
 import os
 import signal
 import sys
+import time
 from _queue import SimpleQueue
 
 from hive_guest.api import GuestTurn, NeedInput, set_turn
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from hive_guest.shapes import Foreign
 
 CANCEL_SIGNAL: Final = signal.SIGURG
+INSIST_PAUSE_S: Final = 0.02
+INSIST_TIMES: Final = 250
 """Sent by the reading thread to the main thread: it also ends a wait of the system."""
 
 LEFTOVER_GRACE_S: Final = 2.0
@@ -54,6 +57,7 @@ class TurnLoop:
         self._turn = ""
         self._interruptible = False
         self._canceled = ""
+        self._told = ""
         channel.checkpoint = self._checkpoint
 
     def serve(self) -> int:
@@ -92,6 +96,19 @@ class TurnLoop:
             loop.call_soon_threadsafe(task.cancel)
         else:
             signal.pthread_kill(self._main, CANCEL_SIGNAL)
+            _thread.start_new_thread(self._insist, (turn,))
+
+    def _insist(self, turn: str) -> None:
+        """Signal again until the main thread has heard it.
+
+        Before Python 3.12 another thread that gives up the interpreter's lock can clear the mark by which the
+        main thread sees a pending signal; an agent that never waits then runs on as if none had come.
+        """
+        for _ in range(INSIST_TIMES):
+            time.sleep(INSIST_PAUSE_S)
+            if self._turn != turn or self._told == turn:
+                return
+            signal.pthread_kill(self._main, CANCEL_SIGNAL)
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         if not self._channel.sending:  # half a frame would end the whole sandbox
@@ -99,6 +116,7 @@ class TurnLoop:
 
     def _checkpoint(self) -> None:
         if self._interruptible and self._canceled == self._turn:
+            self._told = self._turn
             raise TurnCanceledError
 
     def _run(self, frame: dict[str, Any]) -> None:

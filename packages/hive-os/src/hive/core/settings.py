@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_url: str = ""
     grpc_port: int = 0
     push_private: bool = False
+    a2a_sealing: Literal["offered", "required", "off"] = "offered"
     database_url: str = "embedded:"
     mesh_url: str = "embedded:"
     models: str = "scripted:"
@@ -168,7 +169,16 @@ def _from_file(file: Path | None, problems: list[str]) -> dict[str, object]:
     return {key: value for key, value in table.items() if key in known}
 
 
-OUTSIDE_SETTINGS: Final = ("HIVE_CONFIG", "HIVE_DEBUG")
+OUTSIDE_SETTINGS: Final = (
+    "HIVE_CONFIG",
+    "HIVE_DEBUG",
+    # Of the SDK and its command, which stand alone.
+    "HIVE_A2A_HOME",
+    "HIVE_A2A_TOKEN",
+    "HIVE_A2A_DEBUG",
+    "HIVE_A2A_OTHER",
+    "HIVE_A2A_COMPLETE",
+)
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> dict[str, object]:

@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 from hive.core.settings import Settings
 from hive.node.http import App, Receive, Scope, Send
 
-A2A_PREFIXES: Final = ("/a2a", "/.well-known/agent-card.json")
+A2A_PREFIXES: Final = (
+    "/a2a",
+    "/.well-known/agent-card.json",
+    "/.well-known/a2a-noise",
+    "/.well-known/jwks.json",
+)
 MODEL_PREFIXES: Final = ("/v1/",)
 _STARTING: Final = b'{"error":{"code":"E021","what":"The node is starting.","fix":"Try again."}}'
 _MISDIRECTED: Final = (

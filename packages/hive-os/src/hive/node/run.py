@@ -3,13 +3,13 @@
 import asyncio
 import gc
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -35,6 +35,9 @@ from hive.node.state import StateFolder
 from hive.security.tokens import Tokens
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
+
+if TYPE_CHECKING:
+    from hive.protocols.a2a.routes import A2ADoor
 
 YOUNG_MAX_OBJECTS: Final = 20_000
 DOORS: Final = ("a2a", "models", "egress", "inbox", "operator")
@@ -107,13 +110,15 @@ async def running_node(
                 randomness=start.randomness,
             )
         )
-        console, face = await _open_doors(node, public, address, stack, end=end)
+        console, face, prepare = await _open_doors(node, public, address, stack, end=end)
         await stack.enter_async_context(node.kernel.supervisor.running())
         # Only now: before, a caller would be told that an agent of yesterday does not exist.
         public.a2a = node.inside.a2a
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
         _spare_collector()
+        # Half a second of imports that no start should wait for; the first caller would.
+        node.tasks.start_soon(prepare)
         yield console
 
 
@@ -137,7 +142,7 @@ async def _open_doors(
     stack: AsyncExitStack,
     *,
     end: Callable[[], None],
-) -> tuple[NodeConsole, NodeFace]:
+) -> tuple[NodeConsole, NodeFace, Callable[[], Coroutine[Any, Any, None]]]:
     settings, state = node.settings, node.state
     tokens = Tokens(
         database=node.engines.database,
@@ -160,7 +165,7 @@ async def _open_doors(
         degraded=lasting_degradations(settings, node.probes),
     )
     console = _console(node, face, tokens, end)
-    await _open_a2a(node, tokens, address, stack)
+    door = await _open_a2a(node, tokens, address, stack)
     await _open_models(node, stack)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
@@ -169,7 +174,7 @@ async def _open_doors(
     public.site = _open_operator(node, console, stack)
     face.doors["operator"] = True
     node.tasks.start_soon(tokens.watch)
-    return console, face
+    return console, face, door.prepare
 
 
 def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]) -> NodeConsole:
@@ -216,7 +221,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
     )
 
 
-async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> App:
+async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> "A2ADoor":
     from hive.protocols.a2a.routes import A2ADoor
     from hive_a2a.crypto import derive_key
 
@@ -229,6 +234,7 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
         clock=node.clock,
         randomness=node.randomness,
         push_key=derive_key(node.state.master_key, info=b"hive push configurations"),
+        keys_folder=node.state.path,
         public_url=node.settings.public_url or address,
         grpc_address=grpc_address_of(node.settings),
     )

@@ -148,7 +148,6 @@ async def open_door(
     async with gate.running(), door.running(), serve_app(door, sandbox=sandbox) as url:
         door.cards = type(door.cards)(
             public_url=url,
-            anonymous=door.cards.anonymous,
             grpc_address=grpc_address,
             required_extensions=required_extensions,
         )

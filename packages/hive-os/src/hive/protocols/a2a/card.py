@@ -1,20 +1,14 @@
-"""Agent cards, built for each request from what is really on: nothing is advertised that is not served.
+"""What an agent's card says, from its spec; security, Noise and the words of 0.3 are added by the SDK."""
 
-One card serves both protocol versions: beside the fields of 1.0 stand those of 0.3 (as the official
-SDK does), so that an older client finds its way with the same document.
-"""
-
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hive.core.ids import AgentId
-from hive.core.json import Json, encode
+from hive.core.json import Json
 from hive.core.spec import AgentSkill
 from hive.kernel.ports import AgentView
 
-WELL_KNOWN: Final = "/.well-known/agent-card.json"
 MODES: Final[list[Json]] = ["text/plain", "application/json", "application/octet-stream"]
 SKILLS_MAX: Final = 200
 NODE: Final = AgentId("")
@@ -26,7 +20,6 @@ class CardWriter:
     """Writes cards. `grpc_address` is empty unless that port is open."""
 
     public_url: str
-    anonymous: bool = False
     grpc_address: str = ""
     required_extensions: tuple[str, ...] = ()
 
@@ -80,7 +73,7 @@ class CardWriter:
         }
         if extensions:
             capabilities["extensions"] = extensions
-        card: dict[str, Json] = {
+        return {
             "name": name,
             "description": description,
             "version": version,
@@ -89,17 +82,7 @@ class CardWriter:
             "defaultInputModes": MODES,
             "defaultOutputModes": MODES,
             "skills": list(skills),
-            "url": url,
-            "preferredTransport": "JSONRPC",
-            "protocolVersion": "0.3.0",
-            "additionalInterfaces": [
-                {"url": url, "transport": binding} for binding in _bindings(tenant)
-            ],
-            "supportsAuthenticatedExtendedCard": True,
         }
-        if not self.anonymous:
-            card |= _security()
-        return card
 
     def _interfaces(self, url: str, tenant: str) -> list[Json]:
         found: list[Json] = [
@@ -124,32 +107,6 @@ class CardWriter:
 def _bindings(tenant: str) -> tuple[str, ...]:
     """Return the HTTP bindings; under the node's own URL the names of HTTP+JSON would be agents."""
     return ("JSONRPC", "HTTP+JSON") if tenant else ("JSONRPC",)
-
-
-def etag_of(card: bytes) -> bytes:
-    """Return the strong entity tag of a card."""
-    return b'"' + hashlib.sha256(card).hexdigest()[:32].encode() + b'"'
-
-
-def written(card: dict[str, Json]) -> bytes:
-    """Return the bytes of a card; equal cards give equal bytes."""
-    return encode(card)
-
-
-def _security() -> dict[str, Json]:
-    words = "A token that the operator of this node gave out."
-    return {
-        "securitySchemes": {
-            "bearer": {
-                "httpAuthSecurityScheme": {"scheme": "Bearer", "description": words},
-                "type": "http",
-                "scheme": "Bearer",
-                "description": words,
-            }
-        },
-        "securityRequirements": [{"schemes": {"bearer": {"list": []}}}],
-        "security": [{"bearer": []}],
-    }
 
 
 def _skills_of(view: AgentView) -> list[dict[str, Json]]:

@@ -1,18 +1,21 @@
 """The standard's types end here: `to_message` makes a value of what came, the others write what goes.
 
 Whoever holds a value made here need not look at the wire again: ids are safe as subjects and file
-names, a part holds exactly one content, nothing is empty that must not be.
+names, a part holds exactly one content, nothing is empty that must not be. Import this module lazily:
+the standard's generated types cost more than the rest of the door.
 """
 
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
-import msgspec
+from a2a.types import a2a_pb2
+from google.protobuf.json_format import ParseDict
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from hive.core.errors import InvalidIdError
-from hive.core.ids import ContextId, MessageId, TaskId, foreign_id
+from hive.core.ids import ContextId, MessageId, TaskId
 from hive.core.json import Json, encode
 from hive.core.task import (
     Artifact,
@@ -25,52 +28,47 @@ from hive.core.task import (
     TaskEvent,
     TaskState,
 )
-from hive.protocols.a2a.wire import WireMessage, WirePart
+from hive.protocols.a2a.admit import to_id
+from hive.protocols.a2a.push import WireAuthentication, WirePushConfig
 from hive_a2a.faults import invalid
+from hive_a2a.wire.calls import event_json
+from hive_a2a.wire.proto_out import to_json
 
 PARTS_MAX: Final = 256
 REFERENCES_MAX: Final = 64
-STATES: Final = {state: f"TASK_STATE_{state.name}" for state in TaskState}
-STATE_NAMED: Final = {name: state for state, name in STATES.items()}
-_ROLES: Final = {"ROLE_USER": Role.USER, "ROLE_AGENT": Role.AGENT}
-_ROLE_NAMES: Final = {role: name for name, role in _ROLES.items()}
+STATES: Final = {state: a2a_pb2.TaskState.Value(f"TASK_STATE_{state.name}") for state in TaskState}
+STATE_NUMBERED: Final = {number: state for state, number in STATES.items()}
+_ROLES: Final = {a2a_pb2.ROLE_USER: Role.USER, a2a_pb2.ROLE_AGENT: Role.AGENT}
+_ROLE_NUMBERS: Final = {role: number for number, role in _ROLES.items()}
+SdkEvent = (
+    a2a_pb2.Task | a2a_pb2.Message | a2a_pb2.TaskStatusUpdateEvent | a2a_pb2.TaskArtifactUpdateEvent
+)
 
 
-def to_message(wire: WireMessage) -> Message:
+def to_message(wire: a2a_pb2.Message) -> Message:
     """Make the frozen message of what a client sent.
 
     Raises:
-        WireFault: an id, the number of parts or a part is not what the standard wants.
+        WireFault: an id, the role, the number of parts or a part is not what the standard wants.
 
     """
     if not 0 < len(wire.parts) <= PARTS_MAX:
         raise invalid(f"A message has 1 to {PARTS_MAX} parts.")
-    references = wire.reference_task_ids or []
-    if len(references) > REFERENCES_MAX:
+    if len(wire.reference_task_ids) > REFERENCES_MAX:
         raise invalid(f"A message refers to at most {REFERENCES_MAX} tasks.")
+    role = _ROLES.get(wire.role)
+    if role is None:
+        raise invalid("A message has the role ROLE_USER or ROLE_AGENT.")
     return Message(
         id=MessageId(to_id(wire.message_id, "message id")),
-        role=_ROLES[wire.role],
+        role=role,
         parts=tuple(map(_to_part, wire.parts)),
         context_id=ContextId(to_id(wire.context_id, "context id")) if wire.context_id else None,
         task_id=TaskId(to_id(wire.task_id, "task id")) if wire.task_id else None,
-        reference_task_ids=tuple(TaskId(to_id(one, "task id")) for one in references),
-        extensions=tuple(wire.extensions or ()),
-        metadata=wire.metadata or {},
+        reference_task_ids=tuple(TaskId(to_id(one, "task id")) for one in wire.reference_task_ids),
+        extensions=tuple(wire.extensions),
+        metadata=to_json(wire.metadata) if wire.HasField("metadata") else {},
     )
-
-
-def to_id(text: str, what: str) -> str:
-    """Accept a stranger's id.
-
-    Raises:
-        WireFault: it is empty or too long, or holds a wildcard, separator or control character.
-
-    """
-    try:
-        return foreign_id(text, what=what)
-    except InvalidIdError as error:
-        raise invalid(str(error)) from None
 
 
 def identity_of(message: Message) -> bytes:
@@ -79,139 +77,188 @@ def identity_of(message: Message) -> bytes:
         {
             "context": message.context_id,
             "task": message.task_id,
-            "parts": [_from_part(part) for part in message.parts],
+            "parts": [_identity(part) for part in message.parts],
             "metadata": message.metadata,
         }
     )
 
 
-def _to_part(wire: WirePart) -> Part:
-    given = sum(one is not msgspec.UNSET for one in (wire.text, wire.raw, wire.url, wire.data))
-    if given != 1:
+def _to_part(wire: a2a_pb2.Part) -> Part:
+    kind = wire.WhichOneof("content")
+    if kind is None:
         raise invalid("A part has exactly one of text, raw, url and data.")
     return Part(
-        text=None if wire.text is msgspec.UNSET else wire.text,
-        raw=None if wire.raw is msgspec.UNSET else wire.raw,
-        url=None if wire.url is msgspec.UNSET else wire.url,
-        data=None if wire.data is msgspec.UNSET else wire.data,
-        has_data=wire.data is not msgspec.UNSET,
-        media_type=wire.media_type or "",
-        filename=wire.filename or "",
-        metadata=wire.metadata or {},
+        text=wire.text if kind == "text" else None,
+        raw=wire.raw if kind == "raw" else None,
+        url=wire.url if kind == "url" else None,
+        data=to_json(wire.data) if kind == "data" else None,
+        has_data=kind == "data",
+        media_type=wire.media_type,
+        filename=wire.filename,
+        metadata=to_json(wire.metadata) if wire.HasField("metadata") else {},
     )
 
 
 def from_task(
     task: Task, *, history_length: int | None = None, artifacts: bool = True
-) -> dict[str, Json]:
+) -> a2a_pb2.Task:
     """Write a task; `history_length` 0 means no history, None all of it."""
-    wire: dict[str, Json] = {
-        "id": task.id,
-        "contextId": task.context_id,
-        "status": _status(task.state, task.updated_at, task.status_message),
-    }
     history = task.history
     if history_length is not None:
         history = history[-history_length:] if history_length else ()
-    if history:
-        wire["history"] = [from_message(message) for message in history]
-    if artifacts and task.artifacts:
-        wire["artifacts"] = [_from_artifact(artifact) for artifact in task.artifacts]
+    wire = a2a_pb2.Task(
+        id=task.id,
+        context_id=task.context_id,
+        status=_status(task.state, task.updated_at, task.status_message),
+        history=map(from_message, history),
+        artifacts=map(_from_artifact, task.artifacts) if artifacts else (),
+    )
     if task.metadata:
-        wire["metadata"] = task.metadata
+        wire.metadata.CopyFrom(_struct(task.metadata))
     return wire
 
 
-def from_event(event: TaskEvent | Message, *, history_length: int | None = None) -> dict[str, Json]:
-    """Write one event as the standard's StreamResponse; of a task or message, its SendMessageResponse."""
+def from_event(event: TaskEvent | Message, *, history_length: int | None = None) -> SdkEvent:
+    """Write one event of a stream."""
     match event:
         case Message():
-            return {"message": from_message(event)}
+            return from_message(event)
         case Task():
-            return {"task": from_task(event, history_length=history_length)}
+            return from_task(event, history_length=history_length)
         case StatusChanged():
-            return {
-                "statusUpdate": {
-                    "taskId": event.task_id,
-                    "contextId": event.context_id,
-                    "status": _status(event.state, event.at, event.message),
-                }
-            }
+            return a2a_pb2.TaskStatusUpdateEvent(
+                task_id=event.task_id,
+                context_id=event.context_id,
+                status=_status(event.state, event.at, event.message),
+            )
         case ArtifactAdded():
-            update: dict[str, Json] = {
-                "taskId": event.task_id,
-                "contextId": event.context_id,
-                "artifact": _from_artifact(event.artifact),
-            }
-            if event.append:
-                update["append"] = True
-            if event.last_chunk:
-                update["lastChunk"] = True
-            return {"artifactUpdate": update}
+            return a2a_pb2.TaskArtifactUpdateEvent(
+                task_id=event.task_id,
+                context_id=event.context_id,
+                artifact=_from_artifact(event.artifact),
+                append=event.append,
+                last_chunk=event.last_chunk,
+            )
 
 
-def from_message(message: Message) -> dict[str, Json]:
+def from_message(message: Message) -> a2a_pb2.Message:
     """Write a message."""
-    wire: dict[str, Json] = {
-        "messageId": message.id,
-        "role": _ROLE_NAMES[message.role],
-        "parts": _from_parts(message.parts),
-    }
-    if message.context_id:
-        wire["contextId"] = message.context_id
-    if message.task_id:
-        wire["taskId"] = message.task_id
+    wire = a2a_pb2.Message(
+        message_id=message.id,
+        role=_ROLE_NUMBERS[message.role],
+        parts=_from_parts(message.parts),
+        context_id=message.context_id or "",
+        task_id=message.task_id or "",
+        extensions=message.extensions,
+        reference_task_ids=message.reference_task_ids,
+    )
     if message.metadata:
-        wire["metadata"] = message.metadata
-    if message.extensions:
-        wire["extensions"] = list(message.extensions)
-    if message.reference_task_ids:
-        wire["referenceTaskIds"] = list(message.reference_task_ids)
+        wire.metadata.CopyFrom(_struct(message.metadata))
     return wire
 
 
-def timestamp(at: datetime) -> str:
-    """Write a moment as ProtoJSON does: UTC, milliseconds, `Z`."""
-    moment = at.astimezone(UTC).isoformat(timespec="milliseconds")
-    return moment.removesuffix("+00:00") + "Z"
+def to_moment(wire: Timestamp) -> datetime:
+    """Read a moment, in UTC."""
+    return wire.ToDatetime(tzinfo=UTC)
 
 
-def _status(state: TaskState, at: datetime, message: Message | None) -> dict[str, Json]:
-    status: dict[str, Json] = {"state": STATES[state], "timestamp": timestamp(at)}
-    if message is not None:
-        status["message"] = from_message(message)
-    return status
+def _status(state: TaskState, at: datetime, message: Message | None) -> a2a_pb2.TaskStatus:
+    moment = Timestamp()
+    # The standard's moments have milliseconds (1.0, 5.6.1).
+    moment.FromDatetime(at.replace(microsecond=at.microsecond // 1000 * 1000))
+    return a2a_pb2.TaskStatus(
+        state=cast("a2a_pb2.TaskState", STATES[state]),
+        timestamp=moment,
+        message=from_message(message) if message is not None else None,
+    )
 
 
-def _from_artifact(artifact: Artifact) -> dict[str, Json]:
-    wire: dict[str, Json] = {"artifactId": artifact.id, "parts": _from_parts(artifact.parts)}
-    if artifact.name:
-        wire["name"] = artifact.name
-    if artifact.description:
-        wire["description"] = artifact.description
+def _from_artifact(artifact: Artifact) -> a2a_pb2.Artifact:
+    wire = a2a_pb2.Artifact(
+        artifact_id=artifact.id,
+        parts=_from_parts(artifact.parts),
+        name=artifact.name,
+        description=artifact.description,
+    )
     if artifact.metadata:
-        wire["metadata"] = artifact.metadata
+        wire.metadata.CopyFrom(_struct(artifact.metadata))
     return wire
 
 
-def _from_parts(parts: Iterable[Part]) -> list[Json]:
+def _from_parts(parts: Iterable[Part]) -> list[a2a_pb2.Part]:
     return [_from_part(part) for part in parts]
 
 
-def _from_part(part: Part) -> dict[str, Json]:
-    wire: dict[str, Json] = {}
+def _from_part(part: Part) -> a2a_pb2.Part:
+    wire = a2a_pb2.Part(media_type=part.media_type, filename=part.filename)
     if part.text is not None:
-        wire["text"] = part.text
+        wire.text = part.text
     elif part.raw is not None:
-        wire["raw"] = base64.b64encode(part.raw).decode("ascii")
+        wire.raw = part.raw
     elif part.url is not None:
-        wire["url"] = part.url
+        wire.url = part.url
     else:
-        wire["data"] = part.data
-    if part.media_type:
-        wire["mediaType"] = part.media_type
-    if part.filename:
-        wire["filename"] = part.filename
+        wire.data.CopyFrom(ParseDict(cast("dict[str, Json]", part.data), Value()))
     if part.metadata:
-        wire["metadata"] = part.metadata
+        wire.metadata.CopyFrom(_struct(part.metadata))
     return wire
+
+
+def _identity(part: Part) -> dict[str, Json]:
+    said: dict[str, Json] = {}
+    if part.text is not None:
+        said["text"] = part.text
+    elif part.raw is not None:
+        said["raw"] = base64.b64encode(part.raw).decode("ascii")
+    elif part.url is not None:
+        said["url"] = part.url
+    else:
+        said["data"] = part.data
+    if part.media_type:
+        said["mediaType"] = part.media_type
+    if part.filename:
+        said["filename"] = part.filename
+    if part.metadata:
+        said["metadata"] = part.metadata
+    return said
+
+
+def _struct(members: dict[str, Json]) -> Struct:
+    struct = Struct()
+    struct.update(members)
+    return struct
+
+
+def to_push(wire: a2a_pb2.TaskPushNotificationConfig) -> WirePushConfig:
+    """Read where a client wants to hear of a task."""
+    secret = wire.authentication
+    return WirePushConfig(
+        url=wire.url,
+        id=wire.id,
+        task_id=wire.task_id,
+        token=wire.token,
+        tenant=wire.tenant,
+        authentication=WireAuthentication(scheme=secret.scheme, credentials=secret.credentials)
+        if wire.HasField("authentication")
+        else None,
+    )
+
+
+def from_push(config: WirePushConfig) -> a2a_pb2.TaskPushNotificationConfig:
+    """Write where a client wants to hear of a task."""
+    wire = a2a_pb2.TaskPushNotificationConfig(
+        url=config.url,
+        id=config.id,
+        task_id=config.task_id,
+        token=config.token,
+        tenant=config.tenant,
+    )
+    if config.authentication is not None:
+        wire.authentication.scheme = config.authentication.scheme
+        wire.authentication.credentials = config.authentication.credentials
+    return wire
+
+
+def notification(event: TaskEvent) -> dict[str, Json]:
+    """Write an event as the StreamResponse that a push notification carries."""
+    return event_json(from_event(event))

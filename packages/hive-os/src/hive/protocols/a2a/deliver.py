@@ -6,23 +6,21 @@ A notification is a hint; the task itself is the record. So a receiver that stay
 
 import hashlib
 import logging
-import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import msgspec
-from anyio.abc import ByteStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from hive.core.task import Task, TaskEvent
 from hive.kernel.ports import Gate
-from hive.protocols.a2a.convert import from_event
-from hive.protocols.a2a.push import PushConfigs, ignore
-from hive.protocols.a2a.screen import Destination, DestinationScreen, Unfit
-from hive.protocols.a2a.wire import WirePushConfig
+from hive.protocols.a2a.push import PushConfigs, WirePushConfig, ignore
+from hive_a2a.push.deliver import deliver
+from hive_a2a.push.screen import DestinationScreen, Unfit
+from hive_a2a.push.sign import SIGNATURE_HEADER, TOKEN_HEADER
 
 log: Final = logging.getLogger(__name__)
 LANES: Final = 4
@@ -30,16 +28,19 @@ LANE_MAX: Final = 1000
 TRIES_MAX: Final = 3
 PAUSE_S: Final = 0.5
 DELIVERY_TIMEOUT_S: Final = 10.0
-STATUS_LINE_MAX_BYTES: Final = 4096
 
 
 @dataclass(slots=True, kw_only=True)
 class PushSender:
-    """Sends every durable change of a task to whoever registered for it."""
+    """Sends every durable change of a task to whoever registered for it.
+
+    `sign` gives the signature of one notification to one URL, in the name of the node.
+    """
 
     gate: Gate
     configs: PushConfigs
     screen: DestinationScreen
+    sign: Callable[[str, bytes], Awaitable[str]]
     pause_s: float = PAUSE_S
     dropped: int = 0
 
@@ -90,7 +91,10 @@ class PushSender:
     async def tell(self, event: TaskEvent) -> None:
         """Send one event to all who registered for its task."""
         task = event.id if isinstance(event, Task) else event.task_id
-        body = msgspec.json.encode(from_event(event))
+        # The standard's types, which this imports, are here by then: a request registered the receiver.
+        from hive.protocols.a2a.convert import notification
+
+        body = msgspec.json.encode(notification(event))
         for config in await self.configs.of_task(task):
             await self._send(config, body)
 
@@ -102,45 +106,19 @@ class PushSender:
             if isinstance(found, Unfit):
                 log.warning("push.destination_refused", extra={"task": config.task_id})
                 return
-            try:
-                with anyio.fail_after(DELIVERY_TIMEOUT_S):
-                    status = await _post(found, config, body)
-            except (OSError, TimeoutError, anyio.EndOfStream, ssl.SSLError, ValueError, IndexError):
-                continue
-            if status < 500 and status != 429:
+            headers = _headers(config)
+            headers[SIGNATURE_HEADER] = await self.sign(config.url, body)
+            outcome = await deliver(found, body, headers, timeout_s=DELIVERY_TIMEOUT_S)
+            if not outcome.worth_another_try:
                 return
         log.warning("push.gave_up", extra={"task": config.task_id, "tries": TRIES_MAX})
 
 
-async def _post(to: Destination, config: WirePushConfig, body: bytes) -> int:
-    """Post to the address that was looked at, and to no other: redirects are not followed."""
-    if to.scheme == "https":
-        stream: ByteStream = await anyio.connect_tcp(
-            to.address, to.port, tls=True, tls_hostname=to.host, tls_standard_compatible=False
-        )
-    else:
-        stream = await anyio.connect_tcp(to.address, to.port)
-    async with stream:
-        await stream.send(_head(to, config, len(body)) + body)
-        line = b""
-        while b"\r\n" not in line and len(line) < STATUS_LINE_MAX_BYTES:
-            line += await stream.receive()
-    return int(line.split(b" ", 2)[1])
-
-
-def _head(to: Destination, config: WirePushConfig, size_bytes: int) -> bytes:
-    host = f"[{to.host}]" if ":" in to.host else to.host
-    lines = [
-        f"POST {to.target} HTTP/1.1",
-        f"Host: {host}:{to.port}",
-        "Content-Type: application/json",
-        f"Content-Length: {size_bytes}",
-        "Connection: close",
-        "User-Agent: hive",
-    ]
+def _headers(config: WirePushConfig) -> dict[str, str]:
+    headers: dict[str, str] = {}
     if config.token:
-        lines.append(f"X-A2A-Notification-Token: {config.token}")
+        headers[TOKEN_HEADER] = config.token
     secret = config.authentication
     if secret is not None and secret.scheme and secret.credentials:
-        lines.append(f"Authorization: {secret.scheme} {secret.credentials}")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+        headers["Authorization"] = f"{secret.scheme} {secret.credentials}"
+    return headers

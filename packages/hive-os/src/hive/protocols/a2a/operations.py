@@ -11,39 +11,30 @@ from typing import Final
 
 import anyio
 import msgspec
+from a2a.types import a2a_pb2
 
-from hive.core.call import EffectClass, Principal, Refused, Verb
+from hive.core.call import EffectClass, Refused, Verb
 from hive.core.errors import HiveError, NotFoundError
-from hive.core.ids import AgentId, ContextId, TaskId
+from hive.core.ids import ContextId, TaskId
 from hive.core.task import Message, Task, TaskEvent
 from hive.kernel.ports import Attempt, Delivery, Gate, TaskPage, TaskQuery
-from hive.protocols.a2a.auth import admit_known
+from hive.protocols.a2a.admit import admit_history, admit_tenant, to_id
+from hive.protocols.a2a.caller import Caller, admit_known
 from hive.protocols.a2a.card import NODE
-from hive.protocols.a2a.convert import STATE_NAMED, identity_of, to_id, to_message
+from hive.protocols.a2a.convert import (
+    STATE_NUMBERED,
+    identity_of,
+    to_message,
+    to_moment,
+    to_push,
+)
 from hive.protocols.a2a.errors import fault_of, refused
-from hive.protocols.a2a.push import PushConfigs
-from hive.protocols.a2a.wire import ListParams, SendParams, TaskParams
-from hive.security.tokens import Bearer
+from hive.protocols.a2a.push import PushConfigs, WirePushConfig
 from hive_a2a.faults import NOT_CANCELABLE, UNSUPPORTED, invalid
 
 PAGE_MAX: Final = 100
 PAGE_DEFAULT: Final = 50
 WAIT_MAX_S: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """One request: who, to which agent, how many bytes, in which trace."""
-
-    bearer: Bearer
-    agent: AgentId
-    size_bytes: int = 0
-    traceparent: str = ""
-
-    @property
-    def principal(self) -> Principal:
-        """Return who calls."""
-        return self.bearer.principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +45,12 @@ class Operations:
     push: PushConfigs
     directory: Callable[[Caller, Message], Message]
 
-    async def send(self, caller: Caller, params: SendParams) -> Task | Message:
+    async def send(self, caller: Caller, params: a2a_pb2.SendMessageRequest) -> Task | Message:
         """Send a message; wait until the task settles, unless the client does not want to."""
         if caller.agent == NODE:
             return self._ask_node(caller, params)
         delivery = await self._deliver(caller, params)
-        asked = params.configuration
-        if asked is not None and asked.return_immediately:
+        if params.configuration.return_immediately:
             return delivery.task
         with anyio.move_on_after(WAIT_MAX_S):
             try:
@@ -70,49 +60,55 @@ class Operations:
         return await self._task(caller, delivery.task.id)
 
     async def stream(
-        self, caller: Caller, params: SendParams
+        self, caller: Caller, params: a2a_pb2.SendMessageRequest
     ) -> AsyncGenerator[TaskEvent | Message]:
         """Send a message; return the events of its task. The message is durable by then."""
         if caller.agent == NODE:
             return _only(self._ask_node(caller, params))
         return _events(await self._deliver(caller, params))
 
-    async def get(self, caller: Caller, params: TaskParams) -> Task:
+    async def get(
+        self,
+        caller: Caller,
+        params: a2a_pb2.GetTaskRequest | a2a_pb2.CancelTaskRequest | a2a_pb2.SubscribeToTaskRequest,
+    ) -> Task:
         """Return one task."""
         admit_known(caller.bearer)
         admit_tenant(params.tenant, caller.agent)
-        admit_history(params.history_length)
+        if isinstance(params, a2a_pb2.GetTaskRequest):
+            admit_history(history_of(params))
         return await self._task(caller, TaskId(to_id(params.id, "task id")))
 
-    async def list(self, caller: Caller, params: ListParams) -> tuple[TaskPage, int]:
+    async def list(self, caller: Caller, params: a2a_pb2.ListTasksRequest) -> tuple[TaskPage, int]:
         """Return one page of the caller's tasks with this agent, and the size of a full page."""
         admit_known(caller.bearer)
         admit_tenant(params.tenant, caller.agent)
-        admit_history(params.history_length)
-        size = PAGE_DEFAULT if params.page_size is None else params.page_size
+        admit_history(history_of(params))
+        size = params.page_size if params.HasField("page_size") else PAGE_DEFAULT
         if not 1 <= size <= PAGE_MAX:
             raise invalid(f"pageSize is 1 to {PAGE_MAX}.")
         state = None
-        if params.status and params.status != "TASK_STATE_UNSPECIFIED":
-            state = STATE_NAMED.get(params.status)
+        if params.status:
+            state = STATE_NUMBERED.get(params.status)
             if state is None:
                 raise invalid("status is not a state of the standard.")
+        since = params.status_timestamp_after if params.HasField("status_timestamp_after") else None
         query = TaskQuery(
             context_id=ContextId(to_id(params.context_id, "context id"))
             if params.context_id
             else None,
             state=state,
             agent=caller.agent,
-            changed_after=params.status_timestamp_after,
+            changed_after=to_moment(since) if since is not None else None,
             limit=size,
-            cursor=params.page_token or "",
+            cursor=params.page_token,
         )
         try:
             return await self.gate.tasks(caller.principal, query), size
         except HiveError as error:
             raise fault_of(error) from error
 
-    async def cancel(self, caller: Caller, params: TaskParams) -> Task:
+    async def cancel(self, caller: Caller, params: a2a_pb2.CancelTaskRequest) -> Task:
         """Cancel a task and return it as it then stands."""
         task = await self.get(caller, params)
         try:
@@ -122,7 +118,7 @@ class Operations:
 
     @asynccontextmanager
     async def subscribe(
-        self, caller: Caller, params: TaskParams
+        self, caller: Caller, params: a2a_pb2.SubscribeToTaskRequest
     ) -> AsyncIterator[AsyncIterator[TaskEvent]]:
         """Follow a task that has not ended."""
         task = await self.get(caller, params)
@@ -135,26 +131,21 @@ class Operations:
         except HiveError as error:
             raise fault_of(error, state=UNSUPPORTED) from error
 
-    def _ask_node(self, caller: Caller, params: SendParams) -> Message:
+    def _ask_node(self, caller: Caller, params: a2a_pb2.SendMessageRequest) -> Message:
         admit_tenant(params.tenant, caller.agent)
         message = to_message(params.message)
         if message.task_id is not None:
             raise fault_of(NotFoundError("The node itself has no tasks."))
         return self.directory(caller, message)
 
-    async def _deliver(self, caller: Caller, params: SendParams) -> Delivery:
+    async def _deliver(self, caller: Caller, params: a2a_pb2.SendMessageRequest) -> Delivery:
         admit_tenant(params.tenant, caller.agent)
         message = to_message(params.message)
-        asked = params.configuration
-        if asked is not None:
-            admit_history(asked.history_length)
+        admit_history(history_of(params.configuration))
         if message.task_id is not None:
             admit_known(caller.bearer)
             await self._task(caller, message.task_id)
-        config = asked.task_push_notification_config if asked is not None else None
-        if config is not None:
-            admit_known(caller.bearer)
-            await self.push.admit(config)
+        config = await self._asked_push(caller, params)
         try:
             answer = await self.gate.send(_attempt(caller, message), caller.agent, message)
         except HiveError as error:
@@ -170,6 +161,16 @@ class Operations:
                 self.push.on_late(latest)
         return answer
 
+    async def _asked_push(
+        self, caller: Caller, params: a2a_pb2.SendMessageRequest
+    ) -> WirePushConfig | None:
+        if not params.configuration.HasField("task_push_notification_config"):
+            return None
+        config = to_push(params.configuration.task_push_notification_config)
+        admit_known(caller.bearer)
+        await self.push.admit(config)
+        return config
+
     async def _task(self, caller: Caller, task_id: TaskId) -> Task:
         try:
             task = await self.gate.task(caller.principal, task_id)
@@ -179,10 +180,18 @@ class Operations:
             raise fault_of(NotFoundError("The task is another agent's."))
         return task
 
-    async def task_of(self, caller: Caller, task_id: str) -> Task:
+    async def task_of(self, caller: Caller, task_id: str, tenant: str) -> Task:
         """Return a task whose push configurations the caller may touch."""
+        admit_tenant(tenant, caller.agent)
         admit_known(caller.bearer)
         return await self._task(caller, TaskId(to_id(task_id, "task id")))
+
+
+def history_of(
+    params: a2a_pb2.GetTaskRequest | a2a_pb2.ListTasksRequest | a2a_pb2.SendMessageConfiguration,
+) -> int | None:
+    """Return how many messages of history are asked for; None where nothing is said."""
+    return params.history_length if params.HasField("history_length") else None
 
 
 async def _only(message: Message) -> AsyncGenerator[TaskEvent | Message]:
@@ -204,28 +213,6 @@ async def _close(events: AsyncIterator[TaskEvent]) -> None:
     """Close a generator now, so that the kernel stops telling a client that has left."""
     if isinstance(events, AsyncGenerator):
         await events.aclose()
-
-
-def admit_tenant(tenant: str | None, agent: AgentId) -> None:
-    """Let requests pass that name no tenant, or the agent itself (as gRPC does).
-
-    Raises:
-        WireFault: another tenant; nothing is shared by guessing what was meant.
-
-    """
-    if tenant and tenant != agent:
-        raise invalid("This agent serves no such tenant.")
-
-
-def admit_history(length: int | None) -> None:
-    """Let a sensible history length pass.
-
-    Raises:
-        WireFault: it is negative.
-
-    """
-    if length is not None and length < 0:
-        raise invalid("historyLength is not negative.")
 
 
 def _attempt(caller: Caller, message: Message) -> Attempt:

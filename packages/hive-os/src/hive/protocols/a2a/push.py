@@ -15,18 +15,37 @@ from hive.core.json import encode
 from hive.core.randomness import Randomness
 from hive.core.task import Task
 from hive.engines.ports import Database, Row
-from hive.protocols.a2a.convert import to_id
+from hive.protocols.a2a.admit import to_id
 from hive.protocols.a2a.errors import fault_of
-from hive.protocols.a2a.screen import DestinationScreen, Unfit
-from hive.protocols.a2a.wire import WirePushConfig
 from hive_a2a.crypto import open_sealed, seal
 from hive_a2a.errors import CryptoError
 from hive_a2a.faults import TASK_NOT_FOUND, WireFault, invalid
+from hive_a2a.push.screen import DestinationScreen, Unfit
 
 CONFIGS_PER_TASK_MAX: Final = 16
 TOKEN_MAX_CHARS: Final = 4096
 KEPT_FOR: Final = timedelta(days=30)
 TASKS_MAX: Final = 100_000
+
+
+class WireAuthentication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How the receiver of a push notification wants us to authenticate."""
+
+    scheme: str = ""
+    credentials: str = ""
+
+
+class WirePushConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """4.3.1."""
+
+    url: str = ""
+    id: str = ""
+    task_id: str = ""
+    token: str = ""
+    tenant: str = ""
+    authentication: WireAuthentication | None = None
+
+
 _DECODER: Final = msgspec.json.Decoder(WirePushConfig)
 
 

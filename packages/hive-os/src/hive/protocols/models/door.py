@@ -24,7 +24,7 @@ from hive.protocols.models.frames import head_frame, read_head_frame
 from hive.protocols.models.ports import Dialect, ModelHead, ModelRequest, Upstream
 from hive.protocols.models.refusals import ModelError, broken, refused
 from hive.protocols.models.requests import (
-    RequestHead,
+    HttpHead,
     RequestRefusedError,
     canonical,
     parse_request,
@@ -44,7 +44,7 @@ class _ModelExchange:
     """One HTTP exchange: what the client reads, and whether it has begun."""
 
     send: Send
-    head: RequestHead
+    head: HttpHead
     dialect: Dialect | None
     begun: bool = False
 
@@ -91,7 +91,7 @@ class ModelsDoor:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        head = RequestHead.of(scope)
+        head = HttpHead.of(scope)
         dialect = next((one for one in Dialect if one.value == head.path), None)
         exchange = _ModelExchange(send=send, head=head, dialect=dialect)
         try:
@@ -108,7 +108,7 @@ class ModelsDoor:
             await self._deliver(exchange, principal, request)
             tasks.cancel_scope.cancel()
 
-    def _principal(self, scope: Scope, head: RequestHead) -> Principal:
+    def _principal(self, scope: Scope, head: HttpHead) -> Principal:
         sandbox = SandboxId(str(scope.get("hive.sandbox", "")))
         if not sandbox or not head.handle:
             raise RequestRefusedError(

@@ -38,7 +38,7 @@ class RequestRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
+class HttpHead:
     """What the headers of a request say, before its body is read."""
 
     method: str
@@ -47,7 +47,7 @@ class RequestHead:
     headers: Mapping[str, str]
 
     @classmethod
-    def of(cls, scope: Scope) -> "RequestHead":
+    def of(cls, scope: Scope) -> "HttpHead":
         """Read an ASGI scope; a header that stands twice is joined as HTTP says."""
         headers: dict[str, str] = {}
         for raw_key, raw_value in scope["headers"]:
@@ -78,7 +78,7 @@ class RequestHead:
 
 
 async def read_body(
-    receive: Receive, head: RequestHead, *, limit_bytes: int, timeout_s: float
+    receive: Receive, head: HttpHead, *, limit_bytes: int, timeout_s: float
 ) -> bytes:
     """Read the whole body, within its limits of size and time.
 
@@ -103,9 +103,7 @@ async def read_body(
     raise RequestRefusedError(_slow())
 
 
-def parse_request(
-    dialect: Dialect, head: RequestHead, body: bytes, *, depth_max: int
-) -> ModelRequest:
+def parse_request(dialect: Dialect, head: HttpHead, body: bytes, *, depth_max: int) -> ModelRequest:
     """Read a request's body.
 
     Raises:
