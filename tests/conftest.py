@@ -20,7 +20,19 @@ from hive.engines.ports import Database, Messaging
 from hive.testing.engines import DatabaseServer, open_messaging
 from hive.testing.engines import database_server as running_database_server
 
-PEERS = ("interop/test_sdk_", "end_to_end/test_sdk_", "attacks/test_sdk_server_")
+PEERS = (
+    "interop/test_sdk_",
+    "end_to_end/test_sdk_",
+    "attacks/test_sdk_server_",
+    "attacks/test_sdk_wire_connections",
+    "attacks/test_sdk_identity_tls",
+    "unit/test_sdk_server_",
+    "unit/test_sdk_handler_same",
+    "unit/test_sdk_probe",
+    "unit/test_sdk_push_served",
+    "unit/test_sdk_user_",
+)
+"""Files whose tests open servers or compare at length: they run with `-m peers`, not in the everyday suite."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are looked at
