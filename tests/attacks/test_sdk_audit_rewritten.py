@@ -108,6 +108,14 @@ def take_a_file_from_the_middle(folder: Path) -> None:
     files_of(folder)[1].unlink()
 
 
+def write_a_hash_in_capitals(folder: Path) -> None:
+    path = files_of(folder)[0]
+    kept = lines(path)
+    packed, _, claimed = kept[1].rpartition(b"\t")
+    kept[1] = packed + b"\t" + claimed.upper()
+    path.write_bytes(b"".join(kept))
+
+
 def swap_two_files(folder: Path) -> None:
     one, other = files_of(folder)[1:3]
     first, second = one.read_bytes(), other.read_bytes()
@@ -150,6 +158,7 @@ ATTACKS = [
     take_the_first_file,
     take_a_file_from_the_middle,
     swap_two_files,
+    write_a_hash_in_capitals,
     take_all_files,
     take_the_heads,
     sign_heads_anew,

@@ -13,7 +13,7 @@ from tests.install.conftest import ROOT, direct_requirements, project, run
 SCRIPT = Path(__file__).with_name("reach_a_node.py")
 EXTRAS = ["", *sorted(project("hive-os")["optional-dependencies"])]
 IMPORTS = {
-    "": ("hive.cli", "hive.node", "hive.kernel.dispatch", "hive.protocols.a2a.official"),
+    "": ("hive.cli", "hive.node", "hive.kernel.dispatch", "hive.protocols.a2a.service"),
     "grpc": ("hive.protocols.a2a.grpc_port",),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),

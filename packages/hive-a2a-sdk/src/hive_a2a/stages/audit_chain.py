@@ -98,9 +98,7 @@ def read_line(line: bytes) -> ReadLine:
     if not tab or len(claimed) != _HEX_CHARS or len(line) > LINE_MAX_BYTES:
         raise AuditFormatError("A line of the record is not one.")
     try:
-        return ReadLine(
-            _line_decoder.decode(packed), packed, bytes.fromhex(claimed.decode("ascii"))
-        )
+        return ReadLine(_line_decoder.decode(packed), packed, _from_hex(claimed))
     except (ValueError, RecursionError):
         raise AuditFormatError("A line of the record is not one.") from None
 
@@ -123,7 +121,7 @@ def read_head(line: bytes, public: bytes) -> SignedHead:
     if not tab or len(signature) != _SIGNATURE_CHARS or len(line) > LINE_MAX_BYTES:
         raise AuditFormatError("A line of the heads is not one.")
     try:
-        signed = bytes.fromhex(signature.decode("ascii"))
+        signed = _from_hex(signature)
         head = _head_decoder.decode(packed)
         bytes.fromhex(head.head)
     except (ValueError, RecursionError):
@@ -131,6 +129,19 @@ def read_head(line: bytes, public: bytes) -> SignedHead:
     if not verify(public, signed, packed, context=HEAD_CONTEXT):
         raise AuditFormatError("A head is not signed by the record's key.")
     return head
+
+
+def _from_hex(text: bytes) -> bytes:
+    """Read hex in the one way that it is written: a capital letter would be a change nobody finds.
+
+    Raises:
+        ValueError: it is written in another way.
+
+    """
+    found = bytes.fromhex(text.decode("ascii"))
+    if found.hex().encode() != text:
+        raise ValueError("hex in capitals or with spaces")
+    return found
 
 
 def files_of(folder: Path) -> list[Path]:
