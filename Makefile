@@ -25,4 +25,4 @@ test:
 lock:
 	uv lock --upgrade
 	uv export -q --format requirements-txt --no-emit-workspace --no-header --no-annotate --package hive-os --no-dev -o requirements.lock > /dev/null
-	uv export -q --format requirements-txt --no-emit-workspace --no-header --no-annotate --all-packages --all-extras --all-groups -o requirements-dev.lock > /dev/null
+	uv export -q --format requirements-txt --no-emit-workspace --no-header --no-annotate --all-packages --all-groups -o requirements-dev.lock > /dev/null

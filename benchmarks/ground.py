@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -61,7 +61,9 @@ class RunningNode:
 
 
 @contextmanager
-def node(folder: Path) -> Iterator[tuple[RunningNode, float]]:
+def node(
+    folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[RunningNode, float]]:
     """Start a node; yield it with the seconds until `/api/ready` said yes."""
     port = free_port()
     log = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
@@ -70,7 +72,7 @@ def node(folder: Path) -> Iterator[tuple[RunningNode, float]]:
         [sys.executable, "-m", "hive", "up", "--port", str(port), "--state", str(folder)],
         stdout=log,
         stderr=log,
-        env={**os.environ, "HIVE_REQUESTS_PER_S": "1000000"},
+        env={**os.environ, "HIVE_REQUESTS_PER_S": "1000000", **(environment or {})},
     )
     try:
         while not _ready(port):

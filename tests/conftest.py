@@ -21,8 +21,18 @@ from hive.testing.engines import DatabaseServer, open_messaging
 from hive.testing.engines import database_server as running_database_server
 
 PEERS = (
+    "attacks/test_model_upstream_hostile",
+    "interop/test_models_official_gemini",
+    "interop/test_models_official_kinds",
+    "interop/test_models_libraries",
+    "end_to_end/test_tiny_model",
+    "end_to_end/test_gateway_node",
+    "attacks/test_model_keys_planted",
+    "end_to_end/test_crash_recovery",
+    "end_to_end/test_operations",
     "interop/test_sdk_",
     "end_to_end/test_sdk_",
+    "attacks/test_replay_reaches_out",
     "attacks/test_sdk_server_",
     "attacks/test_sdk_wire_connections",
     "attacks/test_sdk_identity_tls",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 
+from hive.core.budget import Unit
 from hive.core.call import EffectClass, Principal, PrincipalKind, Verb
 from hive.core.clock import SystemClock
 from hive.core.grant import Grant, Limits, Tier
@@ -171,6 +172,7 @@ async def running_kernel(
             run_directory=run,
         )
         kernel = build_kernel(ground, stage, stage)
+        await kernel.budgets.load()
         async with kernel.supervisor.running():
             yield kernel
 
@@ -208,7 +210,18 @@ async def send(
     return await kernel.dispatcher.send(attempt, AgentId(to), message)
 
 
-def ask(principal: Principal, text: str = "?", *, effect: EffectClass = EffectClass.IDEMPOTENT):
+def ask(
+    principal: Principal,
+    text: str = "?",
+    *,
+    effect: EffectClass = EffectClass.IDEMPOTENT,
+    reserve: Mapping[Unit, int] | None = None,
+):
     return Attempt(
-        principal=principal, verb=Verb.ASK, target="gpt", effect=effect, arguments=text.encode()
+        principal=principal,
+        verb=Verb.ASK,
+        target="gpt",
+        effect=effect,
+        arguments=text.encode(),
+        reserve=reserve or {},
     )

@@ -9,6 +9,7 @@ import pytest
 from hive.core.clock import SystemClock
 from hive.core.settings import load_settings
 from hive.kernel.admission import Admission
+from hive.kernel.budgets import Budgets
 from hive.kernel.claims import ClaimBook
 from hive.kernel.ports import CallFacts
 from tests.architecture.journeys import HIVE, ROOT, Step, first_missing, place_of, record, steps_of
@@ -74,6 +75,7 @@ def test_the_checks_are_asked_in_the_order_that_the_map_lists():
         settings=settings,
         clock=clock,
         claims=ClaimBook(clock),
+        budgets=Budgets(),
         facts=lambda _call: CallFacts(grant=None, agent=None, lineage=(), tasks_in_flight=0),
     )
     section = text_of("The checks").partition("\n\n|")[2]

@@ -26,6 +26,8 @@ def node(tmp_path_factory):
         "POST /api/shutdown",
         "POST /api/agents/echo/stop",
         "GET /api/audit/tail",
+        "GET /api/cost",
+        "GET /metrics",
         "GET /",
         "GET /.well-known/hive-mesh.json",
         "GET //api/status",

@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import json
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self): self.answer(card)
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if "model" in asked:
+            said = {"message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}
+            self.answer({"id": "1", "model": "m", "choices": [said]})
+            return
         message = {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": "over TLS"}]}
         self.answer({"jsonrpc": "2.0", "id": asked["id"], "result": {"message": message}})
     def answer(self, value):
@@ -104,3 +109,25 @@ def test_only_a_certificate_that_the_operator_trusts_is_believed(tmp_path, trust
     else:
         assert task.state is TaskState.FAILED
         assert "CERTIFICATE_VERIFY_FAILED" in task.said
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_model_provider_is_believed_by_the_authorities_that_the_operator_trusts(
+    tmp_path, trusted
+):
+    folder = tmp_path / "own authorities"
+    folder.mkdir()
+    roots, pair = make_certificate(folder)
+    with tls_server(pair) as url:
+        environment = {"HIVE_MODELS": f"openai:{url}/v1?wires=chat"}
+        if trusted:
+            environment["SSL_CERT_FILE"] = str(roots)
+        with node_process(tmp_path / "state", environment) as node:
+            node.hive("llm", "add", "far", f"openai:{url}/v1")
+            for name in ("default", "far"):
+                if trusted:
+                    assert json.loads(node.hive("llm", "test", name, "--json"))["ok"]
+                else:
+                    with pytest.raises(RuntimeError, match="cannot be reached"):
+                        node.hive("llm", "test", name, "--json")
+            assert str(roots) not in node.hive("llm", "list", "--json")

@@ -2,6 +2,7 @@
 
 Each framework gets an environment of its own, because they exclude each other. `HIVE_TEST_CACHE` names a
 folder that keeps them; a test skips, naming what is missing, where they cannot be installed.
+`KEEP_CLIENT_RESULTS` names a file that keeps what the clients of the model gateway showed.
 """
 
 import hashlib
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
+
+from hive.testing.node_process import NodeProcess, node_process
+from tests.frameworks.client_matrix import CALLS_PER_TASK, RULES, deployer
 
 INSTALL_TIMEOUT_S = 900
 
@@ -35,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory) -> Path:
-    kept = os.environ.get("HIVE_TEST_CACHE")  # noqa: TID251, the only setting of these tests
+    kept = os.environ.get("HIVE_TEST_CACHE")  # noqa: TID251, a setting of these tests
     return Path(kept) if kept else tmp_path_factory.mktemp("environments")
 
 
@@ -75,6 +79,30 @@ def _uv(*arguments: str) -> None:
         pytest.skip(
             f"uv cannot install {arguments[-1]}: {told.decode(errors='replace')[-300:] or error}"
         )
+
+
+@pytest.fixture(scope="session")
+def shown() -> Iterator[list[dict[str, object]]]:
+    """Collect what clients of the gateway show; `scripts/model_clients` makes a page of it."""
+    rows: list[dict[str, object]] = []
+    yield rows
+    kept = os.environ.get("KEEP_CLIENT_RESULTS")  # noqa: TID251, a setting of these tests
+    if kept:
+        Path(kept).write_text(json.dumps(rows))
+
+
+@pytest.fixture(scope="session")
+def gateway_node(tmp_path_factory) -> Iterator[NodeProcess]:
+    """Run the node whose gateway the clients are shown at; their model is a script."""
+    given = {"HIVE_MODELS": f"scripted:{RULES}", "HIVE_MODEL_CALLS_PER_TASK": str(CALLS_PER_TASK)}
+    with node_process(tmp_path_factory.mktemp("node") / "state", given) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(gateway_node, tmp_path_factory) -> Callable[[str], str]:
+    """Deploy a client once; both modules that show it share its environment."""
+    return deployer(gateway_node, tmp_path_factory.mktemp("clients"))
 
 
 @pytest.fixture(scope="session")

@@ -104,6 +104,9 @@ async def test_bytes_pass_unchanged_and_only_the_provider_sees_the_real_key(capl
         "input_tokens": 7,
         "output_tokens": 2,
         "answer_bytes": len(answer),
+        "stream": False,
+        "model": "gpt-x",
+        "price_unknown": True,
     }
     assert KEY not in repr(gate.calls)
     assert KEY not in caplog.text

@@ -12,6 +12,7 @@ from hive.core.clock import SystemClock
 from hive.core.grant import Grant, HostRule
 from hive.core.ids import OwnerId
 from hive.protocols.egress import EgressDoor, EgressLimits
+from hive.protocols.egress.tunnel import KEPT_MAX_BYTES
 from hive.testing.loopback import serve_app
 from hive.testing.proxy_client import exchange, served_bytes, status_of
 from hive.testing.rehearsal_gate import CALLER, HANDLE, SANDBOX, RehearsalGate
@@ -159,7 +160,7 @@ async def test_a_tunnel_in_which_nothing_moves_ends(tmp_path):
     assert gate.outcomes == [Outcome.OK]
 
 
-async def test_a_rerun_reads_again_but_never_tunnels_again(tmp_path):
+async def test_a_rerun_is_served_what_it_read_and_never_tunnels_again(tmp_path):
     first, second, seen = RehearsalGate(), RehearsalGate(), []
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     async with served_bytes(answer, seen) as port:
@@ -175,4 +176,36 @@ async def test_a_rerun_reads_again_but_never_tunnels_again(tmp_path):
             tunnel = await exchange(path, connect)
     assert read == answer
     assert status_of(tunnel) == 409
+    assert seen == []
+
+
+async def test_a_rerun_reads_again_what_was_too_large_to_keep(tmp_path):
+    first, second, seen = RehearsalGate(), RehearsalGate(), []
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (KEPT_MAX_BYTES + 1)
+    async with served_bytes(answer, seen) as port:
+        get = f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+        async with door_at(tmp_path, first, ports=[port]) as path:
+            await exchange(path, get)
+        second.replay = first.calls
+        seen.clear()
+        async with door_at(tmp_path, second, ports=[port]) as path:
+            assert await exchange(path, get) == answer
     assert len(seen) == 1
+
+
+async def test_a_finished_post_is_answered_again_from_the_record_and_not_sent_again(tmp_path):
+    first, second, seen = RehearsalGate(), RehearsalGate(), []
+    answer = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok"
+    async with served_bytes(answer, seen) as port:
+        post = (
+            f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            "Content-Length: 4\r\n\r\nbody"
+        ).encode()
+        async with door_at(tmp_path, first, ports=[port]) as path:
+            assert await exchange(path, post) == answer
+        assert len(seen) >= 1
+        second.replay = first.calls
+        seen.clear()
+        async with door_at(tmp_path, second, ports=[port]) as path:
+            assert await exchange(path, post) == answer
+    assert seen == []

@@ -10,6 +10,7 @@ from hive.core.grant import Grant, HostRule, Limits
 from hive.core.ids import AgentId, OwnerId, SandboxId, TaskId, TurnId
 from hive.core.settings import Settings
 from hive.kernel.admission import Admission
+from hive.kernel.budgets import Budgets
 from hive.kernel.claims import ClaimBook
 from hive.kernel.ports import CallFacts
 from hive.testing.clock import StoppedClock
@@ -31,7 +32,9 @@ def admission(facts: Callable[[Call], CallFacts] = lambda _call: CallFacts(grant
     clock = StoppedClock(CALL.at)
     claims = ClaimBook(clock)
     settings = Settings(state_dir="/tmp", model_calls_per_task=10)
-    return Admission(settings=settings, clock=clock, claims=claims, facts=facts), claims
+    return Admission(
+        settings=settings, clock=clock, claims=claims, budgets=Budgets(), facts=facts
+    ), claims
 
 
 def call(**changes: object) -> Call:

@@ -61,6 +61,56 @@ def use_handle(text: str) -> str:
     return json.dumps(_ask(text if text != "own" else os.environ["HIVE_HANDLE"]))
 
 
+def use_handle_as_gemini(text: str) -> str:
+    """Ask a model in Gemini's words, with the key `own` or a given one in the `query` or the `header`."""
+    way, _, key = text.partition(" ")
+    key = os.environ["HIVE_HANDLE"] if key == "own" else key
+    shown = f"?key={key}" if way == "query" else ""
+    request = urllib.request.Request(
+        f"{INSIDE}/v1beta/models/scripted:generateContent{shown}",
+        data=json.dumps({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}).encode(),
+        headers={"Content-Type": "application/json"}
+        | ({"x-goog-api-key": key} if way == "header" else {}),
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return json.dumps((answer.status, answer.read().decode()))
+    except urllib.error.HTTPError as error:
+        return json.dumps((error.code, error.read().decode()))
+
+
+def show_own_key_everywhere(text: str) -> str:
+    """Ask with one's own key in every way that a client may show it; tell only how that ended."""
+    own = os.environ["HIVE_HANDLE"]
+    told = [_ask(own)[0]]
+    told += [json.loads(use_handle_as_gemini(f"{way} own"))[0] for way in ("query", "header")]
+    body = {"model": "scripted", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    request = urllib.request.Request(
+        INSIDE + "/v1/messages",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", "x-api-key": own},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=10) as answer:
+        told.append(answer.status)
+    return json.dumps(told)
+
+
+def go_on_as_gemini(text: str) -> str:
+    """Leave a thread behind that asks in Gemini's words once the turn is over."""
+
+    def later() -> None:
+        while True:
+            time.sleep(0.1)
+            for way in ("query", "header"):
+                with contextlib.suppress(OSError):
+                    use_handle_as_gemini(f"{way} own")
+
+    threading.Thread(target=later, daemon=True).start()
+    return "left"
+
+
 def go_on(text: str) -> str:
     """Leave a thread behind that calls a model once the turn is over; count the turns of this process."""
     SEEN.append(text)

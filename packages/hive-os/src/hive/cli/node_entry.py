@@ -8,13 +8,17 @@ import contextlib
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from hive.core.settings import Settings
+from hive.ledger.cost import CostReport
 from hive.web.ports import Console
+from hive.web.secrets import Rekeyed
+from hive.web.spend import CostQuestion
 from hive.web.values import BackupDone, Examination
 
 Result = TypeVar("Result")
@@ -94,6 +98,28 @@ def offline(settings: Settings, ask: Callable[[Console], Awaitable[Result]]) -> 
 
         async with open_offline(settings) as console:
             return await ask(console)
+
+    return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def summed_cost(settings: Settings, question: CostQuestion) -> CostReport:
+    """Sum the records of a node that does not run."""
+
+    async def run() -> CostReport:
+        from hive.node.spend import offline_cost
+
+        return await offline_cost(settings, question)
+
+    return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def change_master_key(settings: Settings, file: Path) -> Rekeyed:
+    """Wrap all keys with another master key while no node runs."""
+
+    async def run() -> Rekeyed:
+        from hive.node.rekey import change_master_key as change
+
+        return await change(settings, file)
 
     return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
 

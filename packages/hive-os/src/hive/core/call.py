@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from hive.core.budget import Amounts
 from hive.core.ids import AgentId, CallId, OwnerId, SandboxId, SpanId, TaskId, TraceId, TurnId
 from hive.core.json import Json
 
@@ -107,7 +108,8 @@ class Call:
 
     `target` is the agent, host, model or tool. `argument_hash` is a keyed commitment to the
     canonical arguments: what an approval binds to, and what a re-run is matched by. `facts` holds the parts of
-    the content that checks need (sizes, a method, a path), never the content.
+    the content that checks need (sizes, a method, a path), never the content. `reserve` bounds what the
+    call may spend.
     """
 
     id: CallId
@@ -125,6 +127,7 @@ class Call:
     labels: tuple[Label, ...] = ()
     warrant: str | None = None
     facts: dict[str, Json] = field(default_factory=dict)
+    reserve: Amounts = field(default_factory=dict)
 
 
 class ObligationKind(StrEnum):

@@ -12,7 +12,8 @@
     │   └── NoResponderError       E024   nobody listens on that subject
     ├── InvalidIdError             E030   a name or id has a forbidden character
     ├── BadInputError              E031   bytes that are not what their standard says
-    │   └── TooLargeError          E032   more bytes, depth or frames than the limit
+    │   ├── TooLargeError          E032   more bytes, depth or frames than the limit
+    │   └── UntranslatableError    E033   another model wire has no words for this request
     ├── NotFoundError              E040   no such agent, task or entry (or it is not yours)
     ├── StateError                 E041   the task cannot do that in its state
     ├── SpecError                  E050   an agent's source or spec cannot be used
@@ -166,6 +167,17 @@ class TooLargeError(BadInputError):
     """
 
     code = "E032"
+
+
+class UntranslatableError(BadInputError):
+    """Another model wire has no words for this request.
+
+    The agent speaks one wire and the route leads to a provider of another. Everything that both know is
+    translated; a field that would change the answer and cannot be said is refused, never dropped. Route
+    the model to a provider of the same wire (`hive llm list` shows which), or leave the field out.
+    """
+
+    code = "E033"
 
 
 class NotFoundError(HiveError):

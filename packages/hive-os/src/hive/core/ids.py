@@ -59,7 +59,7 @@ def name(text: str, *, what: str) -> str:
     if not _NAME.fullmatch(text):
         raise InvalidIdError(
             f"{printable(text)} is not a valid {what}.",
-            why=f"A {what} has 1 to {NAME_MAX_CHARS} lower-case letters, digits and '-'.",
+            why=f"It has 1 to {NAME_MAX_CHARS} lower-case letters, digits and '-'.",
             fix="Choose a name such as `invoice-reader`.",
         )
     return text

@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     mesh_url: str = "embedded:"
     models: str = "scripted:"
     model_key: Secret = Secret("")
+    ollama_url: str = "http://127.0.0.1:11434"
     tiers: str = "process:"
     spans_url: str = "postgresql:"
     witness_url: str = ""
@@ -52,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environments_max_bytes: int = 20 << 30
     master_key: Secret = Secret("")
     operator_token: Secret = Secret("")
+    metrics_token: Secret = Secret("")
     anonymous: bool = False
     body_max_bytes: int = 4 << 20
     depth_max: int = 64
@@ -59,6 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tasks_in_flight_max: int = 2000
     requests_per_s: int = 2000
     model_calls_per_task: int = 50
+    model_loop: Literal["off", "warn", "pause", "stop"] = "warn"
+    model_loop_calls: int = 20
+    model_output_tokens_max: int = 8192
+    model_prices: str = ""
+    journal: Literal["full", "results"] = "full"
+    journal_redactions: tuple[str, ...] = ()
     disk_floor_bytes: int = 256 << 20
     log_level: str = "info"
     otlp_endpoint: str = ""
@@ -140,6 +148,11 @@ def weaknesses(settings: Settings) -> list[str]:
     if settings.anonymous:
         found.append("HIVE_ANONYMOUS=true lets strangers call agents: unset it")
     return found
+
+
+def variable(name: str) -> str:
+    """Return a variable that an operator named on the command line, empty where it is not set."""
+    return os.environ.get(name, "").strip()
 
 
 def _default_file(environment: Mapping[str, str]) -> Path | None:

@@ -4,12 +4,15 @@ Fails closed: a check that crashes refuses. There is no second way in.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Final
 
+from hive.core.budget import Amounts, Unit
 from hive.core.call import Admitted, Call, Claim, Decision, Obligation, PrincipalKind, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.settings import Settings
+from hive.kernel.budgets import Budgets, Payment, SpendNotice
 from hive.kernel.checks import (
     Check,
     GrantCheck,
@@ -20,7 +23,9 @@ from hive.kernel.checks import (
     SchemaCheck,
 )
 from hive.kernel.claims import ClaimBook, task_budget
+from hive.kernel.loops import LoopWatch
 from hive.kernel.ports import CallFacts
+from hive.kernel.turns import RunningTurn
 
 log: Final = logging.getLogger(__name__)
 
@@ -34,10 +39,14 @@ class Admission:
         settings: Settings,
         clock: Clock,
         claims: ClaimBook,
+        budgets: Budgets,
         facts: Callable[[Call], CallFacts],
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._claims = claims
+        self._budgets = budgets
+        self._loops = LoopWatch(settings.model_loop, settings.model_loop_calls, clock)
         self._facts = facts
         self.checks: tuple[Check, ...] = (
             LimitsCheck(settings, clock),
@@ -58,10 +67,16 @@ class Admission:
         obligations = self._examine(call, facts)
         if isinstance(obligations, Refused):
             return obligations
+        looped = self._loops.look(call)
+        if looped is not None:
+            return looped
         claims = self._claims_of(call, facts)
         refused_claim = self._claims.take(claims)
         if refused_claim is not None:
             return refused_claim
+        notice = self._loops.count(call)
+        if notice is not None:
+            self._claims.notice(notice)
         return Admitted(claims=claims, obligations=obligations)
 
     def admit_again(self, call: Call) -> Refused | None:
@@ -83,6 +98,58 @@ class Admission:
                     obligations.append(obligation)
         return tuple(obligations)
 
+    def room(self, turn: RunningTurn | None) -> Amounts:
+        """Return what the tightest ceilings leave a turn now; units without a ceiling are missing."""
+        if turn is None:
+            return {}
+        room: dict[Unit, int] = {}
+        for name, budget in self._budgets.applying(turn.payers, self._clock.now()):
+            left = (
+                0 if self._claims.closed(name) else max(0, budget.limit - self._claims.spent(name))
+            )
+            room[budget.unit] = min(left, room.get(budget.unit, left))
+        return room
+
+    def payment(self, call: Call, spent: Amounts | None, turn: RunningTurn | None) -> Payment:
+        """Return what a call paid and who pays; without `spent`, all that was reserved."""
+        if call.verb is not Verb.ASK or turn is None:
+            return Payment()
+        amounts = dict(call.reserve if spent is None else spent)
+        amounts[Unit.CALLS] = 1
+        amounts[Unit.MILLISECONDS] = _milliseconds(self._clock.now() - call.at)
+        return Payment(payers=turn.payers, amounts=amounts, at=call.at)
+
+    def settle(self, call: Call, claims: Iterable[Claim], payment: Payment) -> None:
+        """Count a payment in the moment its line is durable, so that memory and ledger say the same.
+
+        A ceiling that was set while the call was under way has no claim of it, and counts it as well.
+        """
+        if payment.payers is None:
+            return
+        claimed = tuple(claims)
+        known = {one.scope for one in claimed}
+        late = tuple(
+            one
+            for one in self._budgets.claims(payment.payers, {}, call.at)
+            if one.scope not in known
+        )
+        self._claims.settle(claimed, payment.amounts)
+        self._claims.count(late, payment.amounts)
+
+    def claim_again(self, call: Call) -> Decision:
+        """Claim anew for a call that goes on after a crash, in place of what its first intent holds."""
+        self._claims.give_back(self._claims.claims_of_open(call.id))
+        try:
+            claims = self._unit_claims(call, self._facts(call))
+        except Exception:
+            log.exception("admission.facts_failed")
+            return Refused(check="facts", reason="the call cannot be judged now")
+        return self._claims.take(claims) or Admitted(claims=claims)
+
+    def take_notices(self) -> list[SpendNotice]:
+        """Return what happened to budgets since it was asked last."""
+        return self._claims.take_notices()
+
     def give_back(self, decision: Admitted) -> None:
         """Return the claims of a call whose intent could not be written."""
         self._claims.give_back(decision.claims)
@@ -100,8 +167,23 @@ class Admission:
             kind="rate", scope=f"principal:{call.principal}", limit=self._settings.requests_per_s
         )
         inside = call.principal.kind is PrincipalKind.AGENT and call.task is not None
-        if call.verb is Verb.ASK and inside and facts.grant is not None:
-            ceiling = min(facts.grant.limits.model_calls_max, self._settings.model_calls_per_task)
-            scope = task_budget(str(call.task), "models.calls")
-            return (rate, Claim(kind="budget", scope=scope, limit=ceiling))
-        return (rate,)
+        if call.verb is not Verb.ASK or not inside or facts.grant is None:
+            return (rate,)
+        ceiling = min(facts.grant.limits.model_calls_max, self._settings.model_calls_per_task)
+        scope = task_budget(str(call.task), "models.calls")
+        calls = Claim(kind="budget", scope=scope, limit=ceiling)
+        return (rate, calls, *self._unit_claims(call, facts))
+
+    def _unit_claims(self, call: Call, facts: CallFacts) -> tuple[Claim, ...]:
+        if facts.payers is None or call.verb is not Verb.ASK:
+            return ()
+        reserve = {
+            **call.reserve,
+            Unit.CALLS: 1,
+            Unit.MILLISECONDS: _milliseconds(call.deadline - call.at),
+        }
+        return self._budgets.claims(facts.payers, reserve, call.at)
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(0, round(span.total_seconds() * 1000))

@@ -46,6 +46,7 @@ class CallMaker:
             parent=None if turn is None else turn.call,
             task=None if turn is None else turn.task,
             facts=dict(attempt.facts),
+            reserve=dict(attempt.reserve),
         )
 
     def _trace(self, attempt: Attempt, turn: RunningTurn | None) -> TraceContext:

@@ -14,6 +14,7 @@ from hive.kernel.ports import TaskPage, TaskQuery
 from hive.ledger.tasks import TaskStore
 
 HISTORY_TASKS_MAX: Final = 20
+REPLAYED_TASKS_MAX: Final = 100
 
 
 class TaskDesk:
@@ -102,6 +103,24 @@ class TaskDesk:
             if _shared(task, job.call.principal):
                 messages += _spoken(task)
         return tuple(one for one in messages if one.id != job.message.id)
+
+    async def history_before(
+        self, task: Task, message: Message, caller: Principal
+    ) -> tuple[Message, ...]:
+        """Return the conversation as it was before a message of a task that may have ended since."""
+        page = await self._store.page(
+            owner=task.owner, context_id=task.context_id, agent=task.agent, limit=REPLAYED_TASKS_MAX
+        )
+        earlier = [one for one in page.tasks if one.created_at < task.created_at]
+        messages: list[Message] = []
+        for one in sorted(earlier, key=lambda one: one.created_at)[-HISTORY_TASKS_MAX:]:
+            if _shared(one, caller):
+                messages += _spoken(one)
+        for own in task.history:
+            if own.id == message.id:
+                break
+            messages.append(own)
+        return tuple(messages)
 
 
 def may_see(principal: Principal, task: Task) -> bool:

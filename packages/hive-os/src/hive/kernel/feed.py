@@ -5,6 +5,7 @@ and become durable with the turn's result.
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from hive.core.clock import Clock
 from hive.core.ids import AgentId, TaskId
-from hive.core.task import ArtifactAdded, Task, TaskEvent, TaskMove, moved
+from hive.core.task import ArtifactAdded, Task, TaskEvent, TaskMove, TaskState, moved
 
 log: Final = logging.getLogger(__name__)
 EVENTS_BEHIND_MAX: Final = 4096
@@ -179,6 +180,10 @@ class TaskFeed:
     def of_agent(self, agent: AgentId) -> list[Task]:
         """Return the tasks of an agent that are under way."""
         return [live.task for live in self._live.values() if live.task.agent == agent]
+
+    def states(self) -> Counter[TaskState]:
+        """Count the tasks that are under way, by state."""
+        return Counter(live.task.state for live in self._live.values())
 
     def settle(self, task: Task) -> None:
         """Stop following a task that came to rest without a word here; tell how it stands."""

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import anyio
 
@@ -18,6 +19,14 @@ from hive.kernel.outcomes import OutcomeDesk
 from hive.kernel.ports import GateListener
 from hive.kernel.turns import TurnBook
 from hive.observability.spans import Tracer
+
+KEY_NAMES: Final = (
+    "HIVE_HANDLE",
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +68,4 @@ def first_error(error: Exception) -> Exception:
 
 def keys_of(handle: str) -> dict[str, str]:
     """Return the variables in which frameworks look for a key; all of them hold the handle."""
-    names = ("HIVE_HANDLE", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
-    return dict.fromkeys(names, handle)
+    return dict.fromkeys(KEY_NAMES, handle)

@@ -6,7 +6,7 @@ traces of something that went on calling after its turn, cost it its life.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,19 +18,19 @@ from hive.core.errors import SandboxError, SpecError
 from hive.core.grant import Grant, Tier
 from hive.core.ids import ContextId, SandboxId, TaskId, TurnId, new_id
 from hive.core.spec import AgentSpec
-from hive.core.task import StatusChanged, TaskState
+from hive.core.task import Message, StatusChanged, TaskState
 from hive.execution.ports import (
     Description,
-    Opening,
     Prepared,
     Sandbox,
     Wall,
 )
-from hive.kernel.host_parts import HostParts, Slot, first_error, keys_of
-from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue
+from hive.kernel.host_parts import HostParts, Slot, first_error
+from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue, left_record
 from hive.kernel.patience import patiently
 from hive.kernel.ports import AgentState, AgentView
 from hive.kernel.recovery import ATTEMPTS_MAX
+from hive.kernel.slots import open_slot
 from hive.kernel.turn_run import TurnRun
 from hive.kernel.turns import RunningTurn
 
@@ -240,30 +240,12 @@ class HostedAgent:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Slot]:
-        parts = self.parts
-        sandbox_id = SandboxId(new_id(parts.clock, parts.randomness))
-        directory = parts.run_directory / sandbox_id[-12:]
-        directory.mkdir(mode=0o711, parents=True, exist_ok=False)
-        handle = parts.turns.bind(sandbox_id, self.spec.name, self.grant)
-        try:
-            async with AsyncExitStack() as stack:
-                listening = parts.gates.listen(sandbox_id, str(directory))
-                doors = await stack.enter_async_context(listening)
-                opening = Opening(
-                    sandbox_id=sandbox_id,
-                    gate_directory=str(directory),
-                    environment={**doors, **keys_of(handle)},
-                )
-                spawned = parts.driver.spawn(self.prepared, self.grant, opening)
-                sandbox = await stack.enter_async_context(spawned)
-                slot = self._slots[sandbox_id] = Slot(sandbox=sandbox, id=sandbox_id)
+        async with open_slot(self.parts, self.spec, self.grant, self.prepared) as slot:
+            self._slots[slot.id] = slot
+            try:
                 yield slot
-        finally:
-            self._slots.pop(sandbox_id, None)
-            parts.turns.unbind(sandbox_id)
-            for left in directory.glob("*.sock"):
-                left.unlink(missing_ok=True)
-            directory.rmdir()
+            finally:
+                self._slots.pop(slot.id, None)
 
     async def _serve_slot(self, slot: Slot, job: TurnJob | None) -> TurnJob | None:
         """Run turns in one sandbox; return the turn that needs another one."""
@@ -319,7 +301,7 @@ class HostedAgent:
             ),
         )
         try:
-            end = await self._turn(slot, job, turn, run)
+            end = left_record(job, await self._turn(slot, job, turn, run))
             again = end.ending is Ending.DIED and not job.canceled.is_set()
             if again or not await self._recorded(job, end):
                 await self._again(job, end)
@@ -335,9 +317,7 @@ class HostedAgent:
         try:
             if job.rerun is not None:
                 await patiently(partial(self.parts.note_rerun, job), timeout_s=DATABASE_TIMEOUT_S)
-            history = await patiently(
-                partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S
-            )
+            history = await self._history(job)
             with self.parts.tracer.start("hive.turn", parent=job.call.trace) as span:
                 span.set("hive.sandbox.id", slot.id)
                 span.set("hive.turn.attempt", job.attempt)
@@ -349,6 +329,11 @@ class HostedAgent:
             )
         finally:
             self.parts.turns.end(turn)
+
+    async def _history(self, job: TurnJob) -> tuple[Message, ...]:
+        if job.playback is not None:
+            return job.playback.history
+        return await patiently(partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S)
 
     def _begin(self, slot: Slot, job: TurnJob) -> RunningTurn:
         now = self.parts.clock.now()
@@ -364,7 +349,9 @@ class HostedAgent:
             deadline=limit,
             grant=self.grant,
             ancestors=job.ancestors,
+            ancestor_tasks=job.ancestor_tasks,
             rerun=job.rerun,
+            playback=job.playback,
         )
         self.parts.turns.begin(turn)
         self._held.pop(job.task, None)

@@ -1,7 +1,7 @@
 """A turn that waits or runs, how it may end, and the line in which turns wait."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -10,6 +10,7 @@ import anyio
 from hive.core.call import Call
 from hive.core.ids import AgentId, CallId, ContextId, OwnerId, TaskId
 from hive.core.task import Artifact, Message
+from hive.kernel.playback import Playback
 from hive.kernel.replay import Rerun
 
 SAME_OWNER_STREAK_MAX: Final = 16
@@ -20,7 +21,8 @@ LOOK_AHEAD_MAX: Final = 32
 class TurnJob:
     """One turn to be run for a call that the ledger already holds.
 
-    `opens_context` says that no conversation came before its message.
+    `opens_context` says that no conversation came before its message. `playback` serves its calls, or
+    the first of them, from the record of a run.
     """
 
     call: Call
@@ -31,7 +33,9 @@ class TurnJob:
     message: Message
     opens_context: bool = False
     ancestors: tuple[AgentId, ...] = ()
+    ancestor_tasks: tuple[TaskId, ...] = ()
     rerun: Rerun | None = None
+    playback: Playback | None = None
     attempt: int = 1
     canceled: anyio.Event = field(default_factory=anyio.Event)
 
@@ -56,6 +60,15 @@ class TurnEnd:
     message: Message | None = None
     reason: str = ""
     parked_call: CallId | None = None
+
+
+def left_record(job: TurnJob, end: TurnEnd) -> TurnEnd:
+    """Return the end of a turn; one that left the record it was to follow has failed, whatever it says."""
+    divergence = None if job.playback is None else job.playback.divergence
+    if divergence is None or end.ending in (Ending.DIED, Ending.PARKED, Ending.CANCELED):
+        return end
+    reason = f"the fork left the record at step {divergence.step}: {divergence.reason}"
+    return replace(end, ending=Ending.FAILED, message=None, reason=reason)
 
 
 class TurnQueue:

@@ -1,6 +1,7 @@
 """How a turn's end becomes durable, and then known: the result entry and the task's last move."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -142,7 +143,7 @@ class OutcomeDesk:
     def _rested(self, move: StatusChanged) -> None:
         self.feed.tell(move.task_id, move)
         self.feed.close(move.task_id)
-        self.claims.forget(f"task:{move.task_id} ")
+        self.claims.end_task(move.task_id)
 
     def _publish(
         self, job: TurnJob, artifacts: tuple[ArtifactAdded, ...], status: StatusChanged
@@ -154,7 +155,7 @@ class OutcomeDesk:
             self.feed.tell(job.task, move)
         self.feed.close(job.task)
         if status.state.terminal:
-            self.claims.forget(f"task:{job.task} ")
+            self.claims.end_task(job.task)
 
     def _status_message(self, job: TurnJob, end: TurnEnd) -> Message | None:
         if end.message is not None:
@@ -176,15 +177,19 @@ class OutcomeDesk:
         )
 
 
-async def append_patiently(writer: LedgerWriter, draft: Draft, *, timeout_s: float) -> bool:
+async def append_patiently(
+    writer: LedgerWriter, draft: Draft, *, timeout_s: float, then: Callable[[], None] | None = None
+) -> bool:
     """Append, trying again while the database is away; False where it stayed away.
+
+    `then` is called in the moment the line is durable.
 
     What has happened must be written; only the machine's own end may prevent it.
     """
     with anyio.move_on_after(timeout_s):
         while True:
             try:
-                await writer.append(draft)
+                await writer.append(draft, then=then)
             except EngineError:
                 log.warning("ledger.waits_for_database", extra={"entry": draft.name})
                 await anyio.sleep(WRITE_PAUSE_S)

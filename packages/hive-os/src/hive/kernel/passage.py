@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 
+from hive.core.budget import Amounts
 from hive.core.call import Call, Outcome
 from hive.core.json import Json
 from hive.kernel.ports import Act
@@ -22,6 +23,7 @@ class LivePassage:
         self._outcome: Outcome | None = None
         self.finished = False
         self.cost: Mapping[str, Json] = {}
+        self.spent: Amounts | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the frames of the deed."""
@@ -31,10 +33,17 @@ class LivePassage:
                 yield frame
         self.finished = True
 
-    def settle(self, outcome: Outcome, *, cost: Mapping[str, Json] | None = None) -> None:
+    def settle(
+        self,
+        outcome: Outcome,
+        *,
+        cost: Mapping[str, Json] | None = None,
+        spent: Amounts | None = None,
+    ) -> None:
         """Say how it ended."""
         self._outcome = outcome
         self.cost = cost or self.cost
+        self.spent = self.spent if spent is None else spent
 
     @property
     def outcome(self) -> Outcome:
@@ -70,5 +79,11 @@ class RecordedPassage:
         for frame in self._frames:
             yield frame
 
-    def settle(self, outcome: Outcome, *, cost: Mapping[str, Json] | None = None) -> None:
+    def settle(
+        self,
+        outcome: Outcome,
+        *,
+        cost: Mapping[str, Json] | None = None,
+        spent: Amounts | None = None,
+    ) -> None:
         """Change nothing: the record already says how it ended."""

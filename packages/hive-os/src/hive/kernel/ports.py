@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from hive.core.budget import Amounts
 from hive.core.call import Call, EffectClass, Outcome, Principal, Refused, Verb
 from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId, ContextId, SandboxId, TaskId
@@ -17,6 +18,7 @@ from hive.core.json import Json
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task, TaskEvent, TaskState
 from hive.execution.ports import Description, Wall
+from hive.kernel.budgets import Payers
 
 Frames: TypeAlias = AsyncIterator[bytes]
 Act: TypeAlias = Callable[[], Frames]
@@ -29,6 +31,7 @@ class Attempt:
 
     `arguments` are the canonical bytes that identify the call to a re-run (a request body without
     volatile fields). `facts` are the parts that checks need, for example `{"model": "gpt-4o"}`.
+    `reserve` is a sound bound of what the call may spend: taken with the intent, settled with the result.
     """
 
     principal: Principal
@@ -40,6 +43,7 @@ class Attempt:
     timeout_s: float = 300.0
     traceparent: str = ""
     facts: Mapping[str, Json] = field(default_factory=dict)
+    reserve: Amounts = field(default_factory=dict)
 
 
 class Passage(Protocol):
@@ -52,8 +56,17 @@ class Passage(Protocol):
         """Yield the frames of the deed."""
         ...
 
-    def settle(self, outcome: Outcome, *, cost: Mapping[str, Json] | None = None) -> None:
-        """Say how it ended, where that is more than "all frames came" (a model's error, a price)."""
+    def settle(
+        self,
+        outcome: Outcome,
+        *,
+        cost: Mapping[str, Json] | None = None,
+        spent: Amounts | None = None,
+    ) -> None:
+        """Say how it ended, where that is more than "all frames came" (a model's error, a price).
+
+        `spent` replaces the reservation; without it the whole reservation counts as spent.
+        """
         ...
 
 
@@ -100,6 +113,10 @@ class Gate(Protocol):
 
     def resolve_handle(self, sandbox: SandboxId, handle: str) -> Principal | Refused:
         """Return who is calling from this sandbox now: the running turn, or nobody."""
+        ...
+
+    def room(self, principal: Principal) -> Amounts:
+        """Return what the tightest ceilings leave this caller now; units without a ceiling are missing."""
         ...
 
     def deliver(self, attempt: Attempt, act: Act) -> AbstractAsyncContextManager[Refused | Passage]:
@@ -260,13 +277,14 @@ class GateListener(Protocol):
 class CallFacts:
     """What the checks need, fetched once: the caller's grant, the agent that is called, the chain.
 
-    `lineage` are the agents that wait above the call; `parked` is why the calling turn may not act;
+    `lineage` are the agents that wait above the call, `payers` whose budgets it draws from; `parked` is why the calling turn may not act;
     `turn_over` tells that the turn ended after it was found out who calls.
     """
 
     grant: Grant | None = None
     agent: AgentView | None = None
     lineage: tuple[AgentId, ...] = ()
+    payers: Payers | None = None
     tasks_in_flight: int = 0
     parked: str = ""
     turn_over: bool = False

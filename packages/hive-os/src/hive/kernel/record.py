@@ -63,9 +63,10 @@ def result(
     frames: Sequence[bytes] | None = None,
     cost: Mapping[str, Json] | None = None,
     note: str = "",
+    paid: Mapping[str, Json] | None = None,
     moves: tuple[TaskMove, ...] = (),
 ) -> Draft:
-    """Return the line that says how an admitted call ended."""
+    """Return the line that says how an admitted call ended, and what was `paid` by whom."""
     now = clock.now()
     body: dict[str, Json] = {
         "verb": call.verb.value,
@@ -74,6 +75,7 @@ def result(
         "duration_ms": round((now - call.at).total_seconds() * 1000, 3),
         "cost": dict(cost or {}),
         "note": note[:NOTE_MAX_CHARS],
+        **(paid or {}),
     }
     return Draft(
         kind=EntryKind.RESULT,

@@ -5,31 +5,32 @@ inner call of it with the result it got; from these a job is made that runs the 
 call id.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
-import msgspec
-
-from hive.core.call import (
-    Call,
-    Claim,
-    EffectClass,
-    Outcome,
-    Principal,
-    PrincipalKind,
-    TraceContext,
-    Verb,
-)
+from hive.core.call import Call
 from hive.core.clock import Clock
-from hive.core.errors import LedgerError, NotFoundError
-from hive.core.ids import AgentId, CallId, SpanId, TaskId, TraceId
-from hive.core.task import Message, Role, StatusChanged, Task, TaskState
+from hive.core.errors import NotFoundError
+from hive.core.ids import AgentId, CallId, TaskId
+from hive.core.task import StatusChanged, Task, TaskState
 from hive.engines.ports import Database
-from hive.kernel.claims import ClaimBook
+from hive.kernel.budgets import unit_of
+from hive.kernel.claims import ClaimBook, task_budget
 from hive.kernel.jobs import TurnJob
-from hive.kernel.record import event, frames_of
-from hive.kernel.replay import RecordedCall, Rerun
+from hive.kernel.lines import (
+    admitted,
+    call_of,
+    claims_of,
+    line_body,
+    newest_message,
+    newest_turn,
+    recorded_call,
+)
+from hive.kernel.playback import Playback
+from hive.kernel.record import event
+from hive.kernel.replay import Rerun
+from hive.kernel.run_record import FORKED_FROM
 from hive.kernel.turns import CHAIN_DEPTH_MAX
 from hive.ledger.entry import Draft, Entry, EntryKind
 from hive.ledger.journal import Journal, Step
@@ -40,31 +41,6 @@ from hive.ledger.writer import LedgerWriter
 ATTEMPTS_MAX: Final = 6
 RECOVERED: Final = "turn.recovered"
 REPEAT_ALLOWED: Final = "effect.repeat"
-
-
-class ClaimLine(msgspec.Struct, frozen=True):
-    """A claim as an intent's body holds it."""
-
-    kind: str
-    scope: str
-    amount: int = 1
-    limit: int = 1
-
-
-class Body(msgspec.Struct, frozen=True):
-    """The parts of an entry's body that recovery reads."""
-
-    verb: str = "send"
-    target: str = ""
-    effect: str = "once"
-    argument_hash: str = ""
-    principal: str = "node:hive"
-    parent: str | None = None
-    decision: str = ""
-    outcome: str = ""
-    call: str = ""
-    deadline: str = ""
-    claims: list[ClaimLine] = []
 
 
 class Recovery:
@@ -79,7 +55,9 @@ class Recovery:
         claims: ClaimBook,
         clock: Clock,
         database: Database,
+        of_fork: Callable[[Task], Awaitable[Playback | None]],
     ) -> None:
+        self._of_fork = of_fork
         self._database = database
         self._store = store
         self._journal = journal
@@ -110,16 +88,17 @@ class Recovery:
     async def job(self, task: Task) -> TurnJob:
         """Return the job that runs a task's turn again, and count its claims anew."""
         steps = await self._journal.task(task.id)
-        own = _newest_turn(task, steps)
+        own = newest_turn(task, steps)
         inner = await self._journal.children(own.call)
         self._count(task.id, steps)
-        message = _newest_message(task)
+        message = newest_message(task)
         events = await self._journal.events(task.id)
         attempt = 2 + sum(1 for entry in events if _began_again(entry, own.call))
         allowed = frozenset(
             step.call for step in inner for one in step.decisions if one.name == REPEAT_ALLOWED
         )
-        call = _call_of(own.intent)
+        call = call_of(own.intent)
+        agents, tasks = await self._above(call)
         return TurnJob(
             call=call,
             agent=task.agent,
@@ -127,32 +106,44 @@ class Recovery:
             task=task.id,
             context=task.context_id,
             message=message,
-            rerun=Rerun.of([_recorded(step) for step in inner if _admitted(step)], allowed=allowed),
+            rerun=Rerun.of(
+                [recorded_call(step) for step in inner if admitted(step)], allowed=allowed
+            ),
+            playback=await self._of_fork(task)
+            if FORKED_FROM in line_body(own.intent).facts
+            else None,
             attempt=attempt,
-            ancestors=await self._ancestors(call),
+            ancestors=agents,
+            ancestor_tasks=tasks,
         )
 
     async def recount(self, task: TaskId) -> None:
         """Count what a task at rest has claimed so far, as the ledger has it."""
-        self._count(task, await self._journal.task(task))
+        self._count(task, await self._journal.task(task), goes_on=False)
 
-    def _count(self, task: TaskId, steps: list[Step]) -> None:
-        self._claims.forget(f"task:{task} ")
+    def _count(self, task: TaskId, steps: list[Step], *, goes_on: bool = True) -> None:
+        self._claims.forget(task_budget(task, "models.calls"))
         for step in steps:
-            self._claims.restore(_claims_of(step.intent))
+            claims = claims_of(step.intent)
+            self._claims.restore(one for one in claims if unit_of(one.scope) is None)
+            if goes_on and step.open:
+                self._claims.restore_open(task, step.call, tuple(claims))
 
-    async def _ancestors(self, call: Call) -> tuple[AgentId, ...]:
-        """Return the agents whose turns wait for a call, nearest last."""
-        above: list[AgentId] = []
+    async def _above(self, call: Call) -> tuple[tuple[AgentId, ...], tuple[TaskId, ...]]:
+        """Return the agents whose turns wait for a call, nearest last, and their tasks."""
+        agents: list[AgentId] = []
+        tasks: list[TaskId] = []
         parent = call.parent
-        while parent is not None and len(above) < CHAIN_DEPTH_MAX:
+        while parent is not None and len(agents) < CHAIN_DEPTH_MAX:
             step = (await self._journal.recorded([parent])).get(parent)
             if step is None:
                 break
-            body = _body(step.intent)
-            above.append(AgentId(body.target))
+            body = line_body(step.intent)
+            agents.append(AgentId(body.target))
+            if step.intent.task is not None:
+                tasks.append(step.intent.task)
             parent = None if body.parent is None else CallId(body.parent)
-        return tuple(reversed(above))
+        return tuple(reversed(agents)), tuple(reversed(tasks))
 
     async def parked(self) -> list[tuple[Task, Entry]]:
         """Return the tasks that wait for a person, each with the line that holds it."""
@@ -211,91 +202,5 @@ class Recovery:
         )
 
 
-def _newest_turn(task: Task, steps: list[Step]) -> Step:
-    """Return the call that opened or last continued a task; each message to it is a turn of its own."""
-    turns = [step for step in steps if _body(step.intent).verb == Verb.SEND]
-    if not turns:
-        raise LedgerError(
-            f"Task {task.id} cannot be taken up.",
-            why="The ledger holds no call that opened it.",
-            fix="Run `hive audit verify`.",
-        )
-    return turns[-1]
-
-
-def _newest_message(task: Task) -> Message:
-    for one in reversed(task.history):
-        if one.role is Role.USER:
-            return one
-    raise LedgerError(
-        f"Task {task.id} cannot be taken up.",
-        why="Its messages cannot be read: the owner's key is gone.",
-        fix="Cancel it.",
-    )
-
-
 def _began_again(entry: Entry, call: CallId) -> bool:
-    return entry.name == RECOVERED and _body(entry).call == call
-
-
-def _admitted(step: Step) -> bool:
-    return _body(step.intent).decision == "admitted"
-
-
-def _recorded(step: Step) -> RecordedCall:
-    body = _body(step.intent)
-    child = step.intent.task if body.verb == Verb.SEND else None
-    frames = frames_of(step.content) if step.content is not None else ()
-    return RecordedCall(
-        id=CallId(str(step.intent.call)),
-        key=(body.verb, body.target, body.argument_hash),
-        effect=EffectClass(body.effect),
-        outcome=_known_outcome(step, frames),
-        frames=frames,
-        task=None if child is None else TaskId(child),
-        target=body.target,
-    )
-
-
-def _known_outcome(step: Step, frames: tuple[bytes, ...]) -> Outcome | None:
-    """Return how a call ended, None where its record cannot stand for it.
-
-    What was cut off, or was too large to keep, is as good as open: it is done again where it may be.
-    """
-    if step.result is None:
-        return None
-    outcome = Outcome(_body(step.result).outcome)
-    if _body(step.intent).verb == Verb.SEND:
-        return outcome
-    if step.content is None or (outcome is not Outcome.OK and not frames):
-        return None
-    return None if outcome is Outcome.CANCELED else outcome
-
-
-def _call_of(entry: Entry) -> Call:
-    body = _body(entry)
-    kind, _, name = body.principal.partition(":")
-    return Call(
-        id=CallId(str(entry.call)),
-        principal=Principal(kind=PrincipalKind(kind), name=name, owner=entry.owner),
-        verb=Verb(body.verb),
-        target=body.target,
-        effect=EffectClass(body.effect),
-        argument_hash=body.argument_hash,
-        at=entry.at,
-        deadline=datetime.fromisoformat(body.deadline),
-        trace=TraceContext(trace_id=TraceId(entry.trace_id), span_id=SpanId(entry.span_id)),
-        parent=None if body.parent is None else CallId(body.parent),
-        task=entry.task,
-    )
-
-
-def _claims_of(entry: Entry) -> list[Claim]:
-    return [
-        Claim(kind=one.kind, scope=one.scope, amount=one.amount, limit=one.limit)
-        for one in _body(entry).claims
-    ]
-
-
-def _body(entry: Entry) -> Body:
-    return msgspec.json.decode(entry.body.encode(), type=Body)
+    return entry.name == RECOVERED and line_body(entry).call == call

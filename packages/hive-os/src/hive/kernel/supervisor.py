@@ -23,6 +23,7 @@ from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task, TaskState
 from hive.execution.ports import SandboxDriver
+from hive.kernel.aside import SideRuns
 from hive.kernel.delivery import one_at_a_time
 from hive.kernel.feed import TaskFeed
 from hive.kernel.host_parts import HostParts
@@ -32,6 +33,7 @@ from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
 from hive.kernel.patience import patiently
 from hive.kernel.places import Placed, Placement, Returning
+from hive.kernel.playback import Playback
 from hive.kernel.ports import AgentLog, AgentState, AgentView, GateListener
 from hive.kernel.record import event
 from hive.kernel.recovery import ATTEMPTS_MAX, Recovery
@@ -85,6 +87,7 @@ class Supervisor:
         self._returning: dict[AgentId, Returning] = {}
         self._deciding: set[TaskId] = set()
         self._changing = anyio.Lock()
+        self._aside = SideRuns()
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
@@ -245,6 +248,14 @@ class Supervisor:
         """Kill every sandbox at once; may be called from any thread."""
         for hosted in tuple(self._hosted.values()):
             hosted.kill(reason)
+        self._aside.kill_all(reason)
+
+    async def aside(
+        self, job: TurnJob, playback: Playback, spec: AgentSpec, grant: Grant
+    ) -> TurnEnd:
+        """Run a turn from a record in a sandbox of its own. Raises StateError, SpecError, SandboxError."""
+        placed = await self._placement.place(spec, grant, log.debug)
+        return await self._aside.run(job, playback, grant, placed, self._parts(placed.driver))
 
     def kill(self, agent: AgentId, reason: str) -> bool:
         """Halt an agent and kill its sandboxes at once; may be called from any thread."""

@@ -15,6 +15,8 @@ from hive.core.call import Call, Principal, PrincipalKind, Refused, TraceContext
 from hive.core.grant import Grant
 from hive.core.ids import AgentId, CallId, OwnerId, SandboxId, TaskId, TurnId
 from hive.core.randomness import Randomness
+from hive.kernel.budgets import Payers
+from hive.kernel.playback import Playback
 from hive.kernel.replay import Rerun
 
 HANDLE_PREFIX: Final = "hive-"
@@ -25,8 +27,8 @@ CHAIN_DEPTH_MAX: Final = 8
 class RunningTurn:
     """One turn while it runs: what its inner calls inherit, and `calls`, those under way.
 
-    `ancestors` are the agents whose turns wait for this one, nearest last. `rerun` serves recorded
-    results after a crash. `parked` is set when a *once* effect (`parked_call`) must not be
+    `ancestors` are the agents whose turns wait for this one, nearest last, `ancestor_tasks` their tasks. `rerun` serves recorded
+    results after a crash, `playback` those of another run. `parked` is set when a *once* effect (`parked_call`) must not be
     repeated; from then on every inner call is refused.
     """
 
@@ -40,11 +42,22 @@ class RunningTurn:
     deadline: datetime
     grant: Grant
     ancestors: tuple[AgentId, ...] = ()
+    ancestor_tasks: tuple[TaskId, ...] = ()
     rerun: Rerun | None = None
+    playback: Playback | None = None
     parked: str = ""
     parked_call: CallId | None = None
     calls: set[anyio.CancelScope] = field(default_factory=set)
     over: bool = False
+
+    @property
+    def payers(self) -> Payers:
+        """Return whose budgets the turn's calls draw from."""
+        return Payers(
+            owner=self.owner,
+            agents=(self.agent, *reversed(self.ancestors)),
+            tasks=(self.task, *reversed(self.ancestor_tasks)),
+        )
 
     @property
     def principal(self) -> Principal:

@@ -249,3 +249,32 @@ def _broken(content_id: str, why: str) -> LedgerError:
         why=why,
         fix="Run `hive audit verify`.",
     )
+
+
+def rewrapped_key(row: Mapping[str, object], old_master: bytes, new_master: bytes) -> bytes:
+    """Return an owner's key, a row of `content_key`, wrapped by another master key.
+
+    A row that the new one wrapped already is given back as it is, so that a change that was cut short can be
+    done again.
+
+    Raises:
+        LedgerError: neither opens it.
+
+    """
+    wrapped = cast("bytes", row["wrapped"])
+    binding = _binding(
+        cast("str", row["id"]), cast("str", row["owner"]), cast("str", row["retention"])
+    )
+    try:
+        raw = open_sealed(_derive(old_master, "wrap"), wrapped, binding)
+    except CryptoError:
+        try:
+            open_sealed(_derive(new_master, "wrap"), wrapped, binding)
+        except CryptoError as error:
+            raise LedgerError(
+                "The key of an owner's contents cannot be unwrapped.",
+                why="It was wrapped by another master key, or it was changed.",
+                fix="Start with the HIVE_MASTER_KEY that this database was written with.",
+            ) from error
+        return wrapped
+    return seal(_derive(new_master, "wrap"), raw, binding)

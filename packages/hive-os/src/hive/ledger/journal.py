@@ -4,12 +4,13 @@ An intent without a result is open: it was allowed, and nobody knows whether it 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from hive.core.ids import CallId, TaskId
 from hive.core.json import Json, decode
 from hive.engines.ports import Database
+from hive.ledger.asked import Asked, unpack
 from hive.ledger.contents import Contents
 from hive.ledger.entry import Entry, EntryKind
 from hive.ledger.rows import COLUMNS, WRITTEN_ORDER, entries_of_task, entry_of
@@ -22,13 +23,14 @@ class Step:
     """An admitted call: its intent, its result if one was written, and the result's content.
 
     `content` is None where there is none, or where its owner was forgotten. `decisions` are what
-    people said of the call, in order.
+    people said of the call, in order. `asked` is read by `effects` alone: what an agent asked.
     """
 
     intent: Entry
     result: Entry | None = None
     content: bytes | None = None
     decisions: tuple[Entry, ...] = ()
+    asked: Asked | None = None
 
     @property
     def call(self) -> CallId:
@@ -70,6 +72,21 @@ class Journal:
         )
         return await self._steps([entry_of(row) for row in rows])
 
+    async def effects(self, parent: CallId) -> list[Step]:
+        """Return all calls made inside the turn of `parent`, refused ones too, with what they asked."""
+        rows = await self._database.fetch(
+            f"SELECT {COLUMNS} FROM entry WHERE call IN "  # noqa: S608
+            "(SELECT call FROM entry WHERE parent = $1 AND kind = 'intent') "
+            f"ORDER BY {WRITTEN_ORDER}",
+            parent,
+        )
+        entries = [entry_of(row) for row in rows]
+        steps = await self._steps(entries, refused=True)
+        asked = await self._contents.open_many(
+            [step.intent.content_id for step in steps if step.intent.content_id]
+        )
+        return [replace(step, asked=_asked(step.intent, asked)) for step in steps]
+
     async def events(self, task: TaskId) -> list[Entry]:
         """Return the events of a task, in order."""
         entries = await entries_of_task(self._database, task)
@@ -95,14 +112,14 @@ class Journal:
         )
         return [entry for entry in map(entry_of, rows) if _admitted(entry)]
 
-    async def _steps(self, entries: Sequence[Entry]) -> list[Step]:
+    async def _steps(self, entries: Sequence[Entry], *, refused: bool = False) -> list[Step]:
         intents: dict[CallId, Entry] = {}
         results: dict[CallId, Entry] = {}
         decisions: dict[CallId, list[Entry]] = {}
         for entry in entries:
             if entry.call is None:
                 continue
-            if entry.kind is EntryKind.INTENT and _admitted(entry):
+            if entry.kind is EntryKind.INTENT and (refused or _admitted(entry)):
                 intents.setdefault(entry.call, entry)
             elif entry.kind is EntryKind.RESULT:
                 results[entry.call] = entry
@@ -128,3 +145,8 @@ def _admitted(entry: Entry) -> bool:
 
 def _content(result: Entry | None, opened: Mapping[str, bytes | None]) -> bytes | None:
     return None if result is None or not result.content_id else opened[result.content_id]
+
+
+def _asked(intent: Entry, opened: Mapping[str, bytes | None]) -> Asked | None:
+    content = opened.get(intent.content_id) if intent.content_id else None
+    return None if content is None else unpack(content)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -31,6 +31,8 @@ from hive.kernel.turns import TurnBook
 from hive.ledger.checkpoints import Checkpointer
 from hive.ledger.contents import Contents
 from hive.ledger.drivers import WITNESSES
+from hive.ledger.entry import Entry
+from hive.ledger.meter import SpendMeter
 from hive.ledger.notes import NoteSigner
 from hive.ledger.ports import Witness
 from hive.ledger.writer import LedgerWriter
@@ -47,6 +49,9 @@ from hive.observability.ports import SpanStore
 from hive.observability.spans import SpanFeed, Tracer
 from hive.protocols.egress import EgressDoor
 
+if TYPE_CHECKING:
+    from hive.node.llm import NodeModels
+
 log: Final = logging.getLogger(__name__)
 SCHEMAS: Final = (
     "hive.ledger",
@@ -54,6 +59,7 @@ SCHEMAS: Final = (
     "hive.security",
     "hive.observability",
     "hive.protocols.a2a",
+    "hive.protocols.models",
 )
 SUMMARY_EVERY_S: Final = 30.0
 
@@ -89,6 +95,7 @@ class OpenLedger:
     checkpointer: Checkpointer
     signer: NoteSigner
     witness: Witness
+    meter: SpendMeter
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +112,7 @@ class Node:
     spans: SpanStore
     inside: SandboxRoutes
     tasks: TaskGroup
+    models: "NodeModels | None" = None
 
     @property
     def settings(self) -> Settings:
@@ -162,6 +170,7 @@ async def open_node(
             run_directory=run_directory,
         )
         kernel, placement, environments = _kernel(ground, driver, probes, inside := SandboxRoutes())
+        await kernel.budgets.load()
         _start_keepers(tasks, feed, ledger, kernel)
         tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
         yield Node(
@@ -218,6 +227,12 @@ async def _open_ledger(
     signer = NoteSigner(state.signer_name, state.checkpoint_seed)
     witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))
     checkpointer = Checkpointer(engines.database, signer=signer, witness=witness, clock=clock)
+    meter = SpendMeter(clock)
+
+    def observe(entries: Sequence[Entry]) -> None:
+        checkpointer.observe(entries)
+        meter.observe(entries)
+
     writer = await stack.enter_async_context(
         LedgerWriter.open(
             engines.database,
@@ -227,7 +242,7 @@ async def _open_ledger(
             clock=clock,
             randomness=randomness,
             disk_floor_bytes=settings.disk_floor_bytes,
-            observer=checkpointer.observe,
+            observer=observe,
         )
     )
     return OpenLedger(
@@ -236,6 +251,7 @@ async def _open_ledger(
         checkpointer=checkpointer,
         signer=signer,
         witness=witness,
+        meter=meter,
     )
 
 

@@ -7,15 +7,18 @@ memory and kill through the operating system; everything else crosses over to th
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+import anyio
+
 from hive.core.errors import NodeUnreachableError
 from hive.node.crossing import Crossing
 from hive.node.http import HttpServer, bind_path
+from hive.web.chapters import Answer, ApiQuestion, Chapter, Lines, RouteKey
 from hive.web.operator import OperatorApi
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
@@ -202,11 +205,38 @@ class FastConsole(Console):
         yield self._crossing.stream(items)
 
 
+class CrossedChapter:
+    """A chapter for another thread: every question crosses over to the node's loop."""
+
+    def __init__(self, chapter: Chapter, crossing: Crossing) -> None:
+        self.answers: Mapping[RouteKey, Answer] = {
+            key: partial(_ask_over, crossing, answer) for key, answer in chapter.answers.items()
+        }
+        self.streams: Mapping[RouteKey, Lines] = {
+            key: partial(_stream_over, crossing, lines) for key, lines in chapter.streams.items()
+        }
+
+
+async def _ask_over(crossing: Crossing, answer: Answer, question: ApiQuestion) -> object:
+    return await crossing.ask(partial(answer, question))
+
+
+def _stream_over(crossing: Crossing, lines: Lines, question: ApiQuestion) -> AsyncIterator[object]:
+    return crossing.stream(partial(lines, question))
+
+
 class ControlThread:
     """Serves the operator API on the control socket from a thread of its own."""
 
-    def __init__(self, console: Console, sessions: PageSessions, path: Path) -> None:
-        self._api = OperatorApi(console, sessions=sessions, guarded=False)
+    def __init__(
+        self,
+        console: Console,
+        sessions: PageSessions,
+        path: Path,
+        *,
+        chapters: Sequence[Chapter] = (),
+    ) -> None:
+        self._api = OperatorApi(console, sessions=sessions, guarded=False, chapters=chapters)
         self._path = path
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -231,7 +261,8 @@ class ControlThread:
     def _run(self) -> None:
         # A busy loop hands the interpreter over only so often; an operator waits for several turns of it.
         sys.setswitchinterval(SWITCH_S)
-        asyncio.run(self._serve())
+        # Through anyio, so that what this thread starts on the node's loop need not find out where it runs.
+        anyio.run(self._serve)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -29,7 +29,8 @@ async def examine_node(node: "Node", face: NodeFace) -> Examination:
         findings=[
             *map(engine_finding, statuses),
             *_walls((probe,), node.settings),
-            *_rest(node.settings),
+            *(await node.models.findings() if node.models else [_models(node.settings)]),
+            _mode(node.settings),
         ]
     )
 
@@ -45,7 +46,7 @@ async def examine(settings: Settings) -> Examination:
 
     found = [finding async for finding in engines_alone(settings)]
     found += _walls((await probe_alone(settings),), settings)
-    found += _rest(settings)
+    found += [_models(settings), _mode(settings)]
     return Examination(findings=found)
 
 
@@ -101,10 +102,6 @@ def _walls(probes: Sequence[Probe], settings: Settings) -> list[Finding]:
     return found
 
 
-def _rest(settings: Settings) -> list[Finding]:
-    return [_models(settings), _mode(settings)]
-
-
 def _models(settings: Settings) -> Finding:
     if settings.models.startswith("scripted:"):
         return Finding(
@@ -112,7 +109,7 @@ def _models(settings: Settings) -> Finding:
             name="upstream",
             state="degraded",
             detail="no model: answers are scripted",
-            fix="Set HIVE_MODELS, for example openai:https://api.openai.com/v1, and HIVE_MODEL_KEY.",
+            fix="While a node runs: hive llm add openai --key-from-stdin     or set HIVE_MODELS.",
         )
     keyed = "with a key" if settings.model_key else "without a key"
     return Finding(

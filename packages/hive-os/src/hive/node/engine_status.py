@@ -1,5 +1,7 @@
 """What the engines say of themselves, for status, `/api/ready` and the doctor."""
 
+from typing import Final
+
 from hive.core.settings import Settings
 from hive.engines.open import Engines
 from hive.engines.ports import EngineReport
@@ -27,6 +29,9 @@ def engine_status(port: str, report: EngineReport) -> EngineStatus:
     )
 
 
+NO_MODEL: Final = "no model provider: answers are scripted (hive llm add openai --key-from-stdin)"
+
+
 def lasting_degradations(settings: Settings, probes: tuple[Probe, ...]) -> list[str]:
     """Say what is weaker here than production would allow, or not there at all."""
     found = []
@@ -37,5 +42,5 @@ def lasting_degradations(settings: Settings, probes: tuple[Probe, ...]) -> list[
         if missing:
             found.append(f"walls that do not stand: {', '.join(missing)}")
     if settings.models.startswith("scripted:"):
-        found.append("no model upstream: answers are scripted (set HIVE_MODELS)")
+        found.append(NO_MODEL)
     return found

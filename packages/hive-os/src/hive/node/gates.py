@@ -69,4 +69,5 @@ def agent_environment() -> dict[str, str]:
         "OPENAI_API_BASE": f"{INSIDE}/v1",
         "ANTHROPIC_BASE_URL": INSIDE,
         "GOOGLE_GEMINI_BASE_URL": INSIDE,
+        "GEMINI_API_BASE": f"{INSIDE}/v1beta",  # of litellm, which puts only `/models/...` behind it
     }

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 from uvicorn.config import Config
@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from hive.core.errors import PortInUseError
 from hive.core.ids import SandboxId
+from hive.node.head_holder import HeadHolder
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) >= self._server.connections_max:
             transport.abort()
             return
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", HeadHolder(transport, self.loop)))
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, transport.abort)
 
     def on_message_begin(self) -> None:

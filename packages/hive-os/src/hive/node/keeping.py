@@ -19,6 +19,7 @@ LOG_MAX_BYTES: Final = 4 << 20
 LOG_FILES_MAX: Final = 3
 TRIM_EVERY_S: Final = 3600.0
 SETTLE_S: Final = 30.0
+_TALKATIVE: Final = ("httpcore", "httpx", "hpack", "h11")
 log: Final = logging.getLogger(__name__)
 
 
@@ -32,6 +33,9 @@ def open_log(folder: Path, settings: Settings) -> logging.Handler:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+    for name in _TALKATIVE:
+        # At its finest these tell headers and broken lines of a provider, which may repeat the real key.
+        logging.getLogger(name).setLevel(logging.WARNING)
     return handler
 
 

@@ -11,9 +11,12 @@ from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines.ports import Database
 from hive.kernel.admission import Admission
+from hive.kernel.budget_keeper import BudgetKeeper
+from hive.kernel.budgets import Budgets
 from hive.kernel.claims import ClaimBook
 from hive.kernel.desk import TaskDesk
 from hive.kernel.dispatch import Dispatcher
+from hive.kernel.entrance import Entrance
 from hive.kernel.feed import TaskFeed
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
@@ -21,8 +24,12 @@ from hive.kernel.places import Placement
 from hive.kernel.ports import CallFacts, GateListener
 from hive.kernel.recovery import Recovery
 from hive.kernel.registry import AgentRegistry
+from hive.kernel.run_record import RunReader
+from hive.kernel.runs import RunBook, Runs
+from hive.kernel.sending import MessageSender
 from hive.kernel.supervisor import Supervisor
 from hive.kernel.turns import TurnBook
+from hive.ledger.asked import AskedKeeper
 from hive.ledger.contents import Contents
 from hive.ledger.journal import Journal
 from hive.ledger.refusals import RefusalMeter
@@ -61,46 +68,44 @@ class Kernel:
     refusals: RefusalMeter
     recovery: Recovery
     writer: LedgerWriter
+    runs: Runs
+    budgets: BudgetKeeper
 
 
 def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> Kernel:
     """Put the kernel together."""
-    clock, randomness = ground.clock, ground.randomness
+    clock = ground.clock
     feed = TaskFeed(clock)
     claims = ClaimBook(clock)
+    budgets = Budgets()
     store = TaskStore(ground.database, ground.contents)
     journal = Journal(ground.database, ground.contents)
-    recovery = Recovery(
-        store=store,
-        journal=journal,
-        writer=ground.writer,
-        claims=claims,
-        clock=clock,
-        database=ground.database,
-    )
     desk = TaskDesk(store, feed)
+    keeper = _keeper(ground.settings)
+    book = RunBook(store=store, reader=RunReader(journal), desk=desk, keeper=keeper)
+    recovery = _recovery(ground, store, journal, claims, book)
     supervisor = _supervisor(
         ground, placement, gates, feed=feed, claims=claims, recovery=recovery, desk=desk
     )
     refusals = RefusalMeter(clock=clock)
+    facts = facts_of(ground.turns, supervisor, feed)
+    admission = Admission(
+        settings=ground.settings, clock=clock, claims=claims, budgets=budgets, facts=facts
+    )
+    entrance = _entrance(ground, admission, refusals, keeper)
+    sender = _sender(ground, entrance, supervisor, feed=feed, desk=desk)
     dispatcher = Dispatcher(
-        admission=Admission(
-            settings=ground.settings,
-            clock=clock,
-            claims=claims,
-            facts=facts_of(ground.turns, supervisor, feed),
-        ),
+        admission=admission,
+        entrance=entrance,
+        sender=sender,
         writer=ground.writer,
-        refusals=refusals,
         supervisor=supervisor,
         turns=ground.turns,
         feed=feed,
         desk=desk,
         clock=clock,
-        randomness=randomness,
-        tracer=ground.tracer,
-        commit=lambda arguments: ground.contents.commitment(arguments.hex()),
     )
+    runs = _runs(ground, book, supervisor, sender)
     return Kernel(
         dispatcher=dispatcher,
         supervisor=supervisor,
@@ -109,9 +114,81 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         registry=AgentRegistry(ground.database),
         store=store,
         journal=journal,
+        budgets=_budget_keeper(ground, store, budgets, claims),
         refusals=refusals,
         recovery=recovery,
         writer=ground.writer,
+        runs=runs,
+    )
+
+
+def _recovery(
+    ground: Ground, store: TaskStore, journal: Journal, claims: ClaimBook, book: RunBook
+) -> Recovery:
+    return Recovery(
+        store=store,
+        journal=journal,
+        writer=ground.writer,
+        claims=claims,
+        clock=ground.clock,
+        database=ground.database,
+        of_fork=book.of_fork,
+    )
+
+
+def _runs(ground: Ground, book: RunBook, supervisor: Supervisor, sender: MessageSender) -> Runs:
+    return Runs(
+        book=book,
+        supervisor=supervisor,
+        sender=sender,
+        writer=ground.writer,
+        clock=ground.clock,
+        randomness=ground.randomness,
+    )
+
+
+def _budget_keeper(
+    ground: Ground, store: TaskStore, budgets: Budgets, claims: ClaimBook
+) -> BudgetKeeper:
+    return BudgetKeeper(
+        database=ground.database,
+        writer=ground.writer,
+        store=store,
+        budgets=budgets,
+        claims=claims,
+        clock=ground.clock,
+    )
+
+
+def _sender(
+    ground: Ground, entrance: Entrance, supervisor: Supervisor, *, feed: TaskFeed, desk: TaskDesk
+) -> MessageSender:
+    return MessageSender(
+        entrance=entrance,
+        supervisor=supervisor,
+        feed=feed,
+        desk=desk,
+        clock=ground.clock,
+        randomness=ground.randomness,
+    )
+
+
+def _keeper(settings: Settings) -> AskedKeeper:
+    return AskedKeeper(kept=settings.journal == "full", redactions=settings.journal_redactions)
+
+
+def _entrance(
+    ground: Ground, admission: Admission, refusals: RefusalMeter, keeper: AskedKeeper
+) -> Entrance:
+    return Entrance(
+        admission=admission,
+        writer=ground.writer,
+        refusals=refusals,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        tracer=ground.tracer,
+        commit=lambda arguments: ground.contents.commitment(arguments.hex()),
+        keeper=keeper,
     )
 
 
@@ -157,6 +234,7 @@ def facts_of(
             grant=turns.grant_of(call.principal),
             agent=supervisor.get(AgentId(call.target)),
             lineage=turns.lineage(call),
+            payers=None if turn is None else turn.payers,
             tasks_in_flight=len(feed),
             parked="" if turn is None else turn.parked,
             turn_over=turn is None and call.principal.turn is not None,

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+from hive.core.budget import Amounts
 from hive.core.call import Principal, Refused
 from hive.core.ids import AgentId, SandboxId, TaskId
 from hive.core.task import Message, Task, TaskEvent
@@ -18,6 +19,10 @@ class LateGate(Gate):
     def resolve_handle(self, sandbox: SandboxId, handle: str) -> Principal | Refused:
         """Return who is calling from this sandbox now."""
         return self._gate().resolve_handle(sandbox, handle)
+
+    def room(self, principal: Principal) -> Amounts:
+        """Return what the tightest ceilings leave this caller now."""
+        return self._gate().room(principal)
 
     def deliver(self, attempt: Attempt, act: Act) -> AbstractAsyncContextManager[Refused | Passage]:
         """Admit, record the intent, act, record the result."""

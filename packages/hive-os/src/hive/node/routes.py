@@ -13,7 +13,7 @@ A2A_PREFIXES: Final = (
     "/.well-known/a2a-noise",
     "/.well-known/jwks.json",
 )
-MODEL_PREFIXES: Final = ("/v1/",)
+MODEL_PREFIXES: Final = ("/v1/", "/v1beta/")
 _STARTING: Final = b'{"error":{"code":"E021","what":"The node is starting.","fix":"Try again."}}'
 _MISDIRECTED: Final = (
     b'{"error":{"code":"E040","what":"This node does not answer to that host name.",'

@@ -15,24 +15,28 @@ from urllib.parse import urlsplit
 import anyio
 
 from hive.core.clock import Clock, SystemClock
+from hive.core.json import Json
 from hive.core.randomness import Randomness, SystemRandomness
 from hive.core.settings import Settings
 from hive.execution.source import FoundSource
 from hive.execution.source_copy import stage
 from hive.kernel.ports import AgentView
+from hive.kernel.record import event
 from hive.mesh import NodeKeys, StaticPeers
 from hive.node.build import Node, open_node
+from hive.node.chapters import chapters_of
 from hive.node.console import NodeConsole, NodeFace
-from hive.node.control import ControlThread, FastConsole
+from hive.node.control import ControlThread, CrossedChapter, FastConsole
 from hive.node.crossing import Crossing
 from hive.node.deploying import Deployer
-from hive.node.engine_status import engine_statuses, lasting_degradations
+from hive.node.engine_status import NO_MODEL, engine_statuses, lasting_degradations
 from hive.node.http import App, HttpServer, bind_port
 from hive.node.keeping import close_log, open_log
+from hive.node.own_memory import keep_own_memory
 from hive.node.records import Records
 from hive.node.routes import PublicRoutes, names_of
 from hive.node.state import StateFolder
-from hive.security.tokens import Tokens
+from hive.security.tokens import OPERATOR, Tokens
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
 
@@ -67,6 +71,7 @@ async def run_node(settings: Settings, *, on_ready: Callable[[Console], Awaitabl
         TierUnavailableError: the walls that are demanded do not stand.
 
     """
+    keep_own_memory()
     ended = anyio.Event()
 
     async def tell(console: Console) -> None:
@@ -166,7 +171,7 @@ async def _open_doors(
     )
     console = _console(node, face, tokens, end)
     door = await _open_a2a(node, tokens, address, stack)
-    await _open_models(node, stack)
+    await _open_models(node, face, stack)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
     if settings.grpc_port:
@@ -222,6 +227,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
 
 
 async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> "A2ADoor":
+    from hive.protocols.a2a.push import KEY_PURPOSE
     from hive.protocols.a2a.routes import A2ADoor
     from hive_a2a.crypto import derive_key
 
@@ -233,7 +239,7 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
         settings=node.settings,
         clock=node.clock,
         randomness=node.randomness,
-        push_key=derive_key(node.state.master_key, info=b"hive push configurations"),
+        push_key=derive_key(node.state.master_key, info=KEY_PURPOSE),
         keys_folder=node.state.path,
         public_url=node.settings.public_url or address,
         grpc_address=grpc_address_of(node.settings),
@@ -246,14 +252,42 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
     return door
 
 
-async def _open_models(node: Node, stack: AsyncExitStack) -> None:
+async def _open_models(node: Node, face: NodeFace, stack: AsyncExitStack) -> None:
+    from hive.node.llm import NodeModels, opened_models
     from hive.protocols.models.door import ModelsDoor
-    from hive.protocols.models.drivers import open_upstream
+    from hive.security.vault import Vault
 
-    upstream = await stack.enter_async_context(open_upstream(node.settings, node.clock))
-    node.inside.models = ModelsDoor(
-        gate=node.kernel.dispatcher, upstream=upstream, settings=node.settings, clock=node.clock
+    database, clock, randomness = node.engines.database, node.clock, node.randomness
+
+    async def note(name: str, body: dict[str, Json]) -> None:
+        said = event(name, {**body, "by": str(OPERATOR)}, clock=clock)
+        await node.kernel.writer.append(said)
+
+    models = NodeModels(
+        settings=node.settings,
+        database=database,
+        vault=Vault(
+            database=database,
+            master_key=node.state.master_key,
+            clock=clock,
+            randomness=randomness,
+        ),
+        note=note,
+        clock=clock,
+        randomness=randomness,
     )
+    lines = list(face.degraded)
+
+    def tell() -> None:
+        kept = models.only_scripted
+        face.degraded[:] = [line for line in lines if kept or line != NO_MODEL]
+
+    models.on_change = tell
+    node.models = await stack.enter_async_context(opened_models(models))
+    node.inside.models = ModelsDoor(
+        gate=node.kernel.dispatcher, upstream=models.router, settings=node.settings, clock=clock
+    )
+    node.tasks.start_soon(models.look_around)
 
 
 async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None:
@@ -274,18 +308,33 @@ async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None
 
 
 def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> App:
+    from hive.node.spend import NodeSpend
+    from hive.web.metrics import MetricsPage
     from hive.web.site import OperatorSite
 
     sessions = PageSessions(clock=node.clock, randomness=node.randomness)
-    site = OperatorSite(console, sessions=sessions, secure=bool(node.settings.tls_cert))
+    chapters = chapters_of(node)
+    spend = NodeSpend(node)
+    site = OperatorSite(
+        console,
+        sessions=sessions,
+        secure=bool(node.settings.tls_cert),
+        chapters=chapters,
+        spend=spend,
+        metrics=MetricsPage(
+            spend, is_operator=console.is_operator, token=node.settings.metrics_token
+        ),
+    )
+    crossing = Crossing(asyncio.get_running_loop())
     fast = FastConsole(
         console,
-        Crossing(asyncio.get_running_loop()),
+        crossing,
         status=console.snapshot,
         agents=console.agent_list,
         kill=console.kill_now,
     )
-    stack.enter_context(ControlThread(fast, sessions, node.state.control))
+    crossed = [CrossedChapter(chapter, crossing) for chapter in chapters]
+    stack.enter_context(ControlThread(fast, sessions, node.state.control, chapters=crossed))
     return site
 
 

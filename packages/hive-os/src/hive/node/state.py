@@ -16,8 +16,15 @@ from hive.core.ids import NodeId, new_id
 from hive.core.randomness import Randomness
 from hive.core.secret import Secret
 from hive.core.settings import Settings
+from hive.node.master_key import (
+    KEY_BYTES,
+    is_keyring,
+    kept_in_keyring,
+    master_key_of,
+    put_in_keyring,
+)
 
-KEY_BYTES: Final = 32
+MASTER_KEY: Final = "master.key"
 RUN_PREFIX: Final = "hive-"
 
 
@@ -53,6 +60,7 @@ class StateFolder:
         make_state_folder(self.path)
         self.logs = self.path / "logs"
         self.control = self.path / "control.sock"
+        self._master_key: bytes | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,25 +120,32 @@ class StateFolder:
 
     @property
     def master_key(self) -> bytes:
-        """Return the key that wraps all content keys: the setting, else one of this folder's own.
+        """Return the key that wraps all content keys and the vault's.
+
+        It is the setting, a key of the system's keyring (`keyring:`), else one of this folder's own.
 
         Raises:
-            ConfigError: the setting is not 32 bytes in base64.
+            ConfigError: the setting is not 32 bytes in base64, or the keyring cannot be used.
 
         """
-        given = self._settings.master_key.reveal()
-        text = given or self._kept("master.key", self._fresh_key)
-        try:
-            key = base64.b64decode(text, validate=True)
-        except ValueError:
-            key = b""
-        if len(key) != KEY_BYTES:
-            raise ConfigError(
-                "HIVE_MASTER_KEY is not a key.",
-                why="It must be 32 bytes in base64.",
-                fix="Make one: head -c 32 /dev/urandom | base64",
-            )
-        return key
+        if self._master_key is None:
+            given = self._settings.master_key.reveal()
+            if is_keyring(given):
+                given = kept_in_keyring(given, self._fresh_key)
+            self._master_key = master_key_of(given or self._kept(MASTER_KEY, self._fresh_key))
+        return self._master_key
+
+    def replace_master_key(self, key: bytes) -> bool:
+        """Keep another master key where the present one is kept; False where a setting holds it."""
+        given, text = self._settings.master_key.reveal(), base64.b64encode(key).decode()
+        if is_keyring(given):
+            put_in_keyring(given, text)
+        elif given:
+            return False
+        else:
+            self._write(self.path / MASTER_KEY, text)
+        self._master_key = key
+        return True
 
     @property
     def signing_seed(self) -> bytes:
@@ -169,11 +184,16 @@ class StateFolder:
         if path.is_file():
             return path.read_text().strip()
         fresh = make()
+        self._write(path, fresh)
+        return fresh
+
+    @staticmethod
+    def _write(path: Path, text: str) -> None:
+        """Write a small secret, whole or not at all, for its owner's eyes only."""
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            file.write(fresh + "\n")
+            file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        return fresh

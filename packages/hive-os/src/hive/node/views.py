@@ -15,9 +15,9 @@ from hive.web.values import (
     LogRecord,
     Piece,
     Product,
+    TaskMessage,
     TaskReport,
     TaskSummary,
-    Utterance,
     WallStatus,
 )
 
@@ -86,7 +86,7 @@ def task_report(task: Task) -> TaskReport:
     return TaskReport(
         summary=task_summary(task),
         history=[
-            Utterance(role=message.role.value, pieces=pieces(message.parts))
+            TaskMessage(role=message.role.value, pieces=pieces(message.parts))
             for message in task.history
         ],
         artifacts=[product(artifact) for artifact in task.artifacts],

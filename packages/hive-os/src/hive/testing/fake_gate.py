@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from hive.core.budget import Amounts
 from hive.core.call import Principal, PrincipalKind, Refused
 from hive.core.clock import Clock, SystemClock
 from hive.core.errors import NotFoundError, StateError
@@ -143,6 +144,11 @@ class FakeGate:
         """Return who holds this handle on this sandbox."""
         no = Refused(check="handle", reason="The handle is not valid here.")
         return self._handles.get((sandbox, handle), no)
+
+    def room(self, principal: Principal) -> Amounts:
+        """Return what the tightest ceilings leave this caller now."""
+        del principal
+        return {}
 
     @asynccontextmanager
     async def deliver(self, attempt: Attempt, act: Act) -> AsyncIterator[Refused | Passage]:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import anyio
 
+from hive.core.budget import Amounts
 from hive.core.call import (
     Call,
     Outcome,
@@ -60,6 +61,7 @@ class KeptCall:
     frames: list[bytes] = field(default_factory=list)
     refused: Refused | None = None
     error: str = ""
+    spent: Amounts | None = None
 
 
 class RehearsedPassage:
@@ -84,9 +86,16 @@ class RehearsedPassage:
         if self._kept.outcome is None:
             self._kept.outcome = Outcome.OK
 
-    def settle(self, outcome: Outcome, *, cost: Mapping[str, Json] | None = None) -> None:
+    def settle(
+        self,
+        outcome: Outcome,
+        *,
+        cost: Mapping[str, Json] | None = None,
+        spent: Amounts | None = None,
+    ) -> None:
         """Say how it ended."""
         self._kept.outcome = outcome
+        self._kept.spent = self._kept.spent if spent is None else spent
         self._kept.cost = cost or self._kept.cost
 
 
@@ -124,6 +133,7 @@ class RehearsalGate:
         settle_at_once: bool = True,
     ) -> None:
         self.calls: list[KeptCall] = []
+        self.left: Amounts = {}
         self.replay: list[KeptCall] = []
         self.sent: list[tuple[Attempt, AgentId, Message]] = []
         self.held: dict[TaskId, Task] = {}
@@ -141,6 +151,11 @@ class RehearsalGate:
         if (sandbox, handle) == (self._sandbox, self._handle):
             return self._caller
         return Refused(check="handle", reason="the handle is not valid here")
+
+    def room(self, principal: Principal) -> Amounts:
+        """Return what the tightest ceilings leave this caller now."""
+        del principal
+        return self.left
 
     @asynccontextmanager
     async def deliver(

@@ -5,8 +5,9 @@ port, where each request must show the operator's token. The page's cookie opens
 another site's script has nothing to ride on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from hive.core.errors import BadInputError, IdentityError, NotFoundError
 from hive.core.ids import agent_id, foreign_id
 from hive.core.task import TaskState
+from hive.web.chapters import Answer, ApiQuestion, Chapter, Lines
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
 from hive.web.values import (
@@ -29,6 +31,7 @@ from hive.web.wire import (
     Send,
     header,
     query,
+    read_body,
     read_struct,
     send_error,
     send_json,
@@ -56,7 +59,14 @@ Handler: TypeAlias = Callable[[Request], Awaitable[None]]
 class OperatorApi:
     """Serve a `Console` over HTTP; with `guarded`, only to who shows the operator's token."""
 
-    def __init__(self, console: Console, *, sessions: PageSessions, guarded: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        sessions: PageSessions,
+        guarded: bool,
+        chapters: Sequence[Chapter] = (),
+    ) -> None:
         self._console = console
         self._sessions = sessions
         self._guarded = guarded
@@ -85,6 +95,11 @@ class OperatorApi:
             ("POST", "tokens", 0): self._issue_token,
             ("DELETE", "tokens", 1): self._revoke_token,
         }
+        for chapter in chapters:
+            for key, answer in chapter.answers.items():
+                self._routes[key] = partial(_answer_chapter, answer)
+            for key, lines in chapter.streams.items():
+                self._routes[key] = partial(_stream_chapter, lines)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -225,6 +240,19 @@ class BackupOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where a backup is to be written, on the node's machine."""
 
     path: str
+
+
+async def _answer_chapter(answer: Answer, request: Request) -> None:
+    await send_json(request.send, await answer(await _question(request)))
+
+
+async def _stream_chapter(lines: Lines, request: Request) -> None:
+    await send_lines(request.send, request.receive, lines(await _question(request)))
+
+
+async def _question(request: Request) -> ApiQuestion:
+    body = await read_body(request.receive)
+    return ApiQuestion(rest=request.rest, query=request.query, body=body)
 
 
 async def _unknown(_request: Request) -> None:

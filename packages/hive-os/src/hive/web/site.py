@@ -4,16 +4,21 @@ The page is shown to who has a session: opened by a one-time link that a command
 token in a form. The cookie is HttpOnly and SameSite=Strict and only shows the page; it commands nothing.
 """
 
+from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from importlib.resources import files
 from typing import Final
 from urllib.parse import parse_qsl
 
 from hive.core.errors import BadInputError, NotFoundError
+from hive.web.chapters import Chapter
+from hive.web.metrics import PATH as METRICS_PATH
+from hive.web.metrics import MetricsPage
 from hive.web.operator import PREFIX, OperatorApi
 from hive.web.page import POLICY, live_sections, login_page, whole_page
 from hive.web.ports import Console
 from hive.web.sessions import SESSION_LIFETIME_S, PageSessions
+from hive.web.spend import SpendSource
 from hive.web.values import TaskFilter
 from hive.web.wire import (
     Receive,
@@ -44,15 +49,26 @@ _OPEN_PATHS: Final = frozenset(
 class OperatorSite:
     """Serve the page, health, facts and the guarded operator API as one ASGI application."""
 
-    def __init__(self, console: Console, *, sessions: PageSessions, secure: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        sessions: PageSessions,
+        secure: bool = False,
+        chapters: Sequence[Chapter] = (),
+        spend: SpendSource | None = None,
+        metrics: MetricsPage | None = None,
+    ) -> None:
         self._console = console
+        self._spend = spend
+        self._metrics = metrics
         self._sessions = sessions
         self._secure = secure
-        self._api = OperatorApi(console, sessions=sessions, guarded=True)
+        self._api = OperatorApi(console, sessions=sessions, guarded=True, chapters=chapters)
 
     def serves(self, path: str) -> bool:
         """Tell whether a path belongs to this door."""
-        return path in _OPEN_PATHS or path.startswith(PREFIX)
+        return path in _OPEN_PATHS or path == METRICS_PATH or path.startswith(PREFIX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -65,16 +81,19 @@ class OperatorSite:
         path = scope["path"]
         if path == "/login":
             await self._login(scope, receive, send)
+        elif path == METRICS_PATH and self._metrics is not None:
+            _only_read(scope)
+            await self._metrics.answer(scope, send)
         elif path not in _OPEN_PATHS:
             if not path.startswith(PREFIX):
                 raise NotFoundError("There is nothing at this address.")
             await self._api(scope, receive, send)
-        elif scope["method"] not in ("GET", "HEAD"):
-            raise BadInputError("This path is only read.", fix="Use GET.")
-        elif path in ("/", "/live"):
-            await self._show(scope, send, live=path == "/live")
         else:
-            await self._open(path, send)
+            _only_read(scope)
+            if path in ("/", "/live"):
+                await self._show(scope, send, live=path == "/live")
+            else:
+                await self._open(path, send)
 
     async def _open(self, path: str, send: Send) -> None:
         if path == "/api/health":
@@ -105,7 +124,10 @@ class OperatorSite:
             return
         tasks = await self._console.tasks(TaskFilter(limit=TASKS_SHOWN))
         sections = live_sections(
-            await self._console.status(), await self._console.agents(), tasks.tasks
+            await self._console.status(),
+            await self._console.agents(),
+            tasks.tasks,
+            None if self._spend is None else await self._spend.live(),
         )
         await _send_page(send, sections if live else whole_page(sections))
 
@@ -134,6 +156,11 @@ class OperatorSite:
             '<meta http-equiv="refresh" content="0; url=/"><a href="/">Continue</a>'
         )
         await _send_page(send, body, extra=((b"set-cookie", cookie.encode()),))
+
+
+def _only_read(scope: Scope) -> None:
+    if scope["method"] not in ("GET", "HEAD"):
+        raise BadInputError("This path is only read.", fix="Use GET.")
 
 
 async def _send_page(

@@ -126,7 +126,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     filename: str = ""
 
 
-class Utterance(msgspec.Struct, frozen=True, kw_only=True):
+class TaskMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a task's history."""
 
     role: str
@@ -146,7 +146,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
     """One task, whole."""
 
     summary: TaskSummary
-    history: list[Utterance] = []
+    history: list[TaskMessage] = []
     artifacts: list[Product] = []
 
 

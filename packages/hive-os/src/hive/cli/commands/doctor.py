@@ -54,7 +54,7 @@ def doctor(*, options: Options) -> int:
         else:
             for line in _lines(finding):
                 show(line)
-    return _verdict(options, findings)
+    return _verdict(options, findings, running=settings is not None and options.client().alive())
 
 
 def _settings(options: Options) -> "tuple[Settings | None, list[Finding]]":
@@ -186,7 +186,7 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"{'':<9} {'':<26} -> {one_line(finding.fix, 200)}"
 
 
-def _verdict(options: Options, findings: list[Finding]) -> int:
+def _verdict(options: Options, findings: list[Finding], *, running: bool) -> int:
     failed = sum(finding.state == "failed" for finding in findings)
     weak = sum(finding.state == "degraded" for finding in findings)
     if failed:
@@ -196,5 +196,6 @@ def _verdict(options: Options, findings: list[Finding]) -> int:
         verb = "thing is" if weak == 1 else "things are"
         say(options, f"exit {EXIT_DEGRADED}: it runs; {weak} {verb} weaker than in production")
         return EXIT_DEGRADED
-    say(options, "Next:  hive up")
+    if not running:
+        say(options, "Next:  hive up")
     return 0

@@ -26,6 +26,7 @@ CONFIGS_PER_TASK_MAX: Final = 16
 TOKEN_MAX_CHARS: Final = 4096
 KEPT_FOR: Final = timedelta(days=30)
 TASKS_MAX: Final = 100_000
+KEY_PURPOSE: Final = b"hive push configurations"
 
 
 class WireAuthentication(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -170,6 +171,15 @@ class PushConfigs:
         except CryptoError:  # sealed with a key that is gone: as good as not there
             return None
         return _DECODER.decode(text)
+
+
+def resealed(row: Row, old_key: bytes, new_key: bytes) -> bytes | None:
+    """Return a kept configuration sealed with another key; None where the old one does not open it."""
+    binding = _bound_to(cast("str", row["task"]), cast("str", row["id"]))
+    try:
+        return seal(new_key, open_sealed(old_key, cast("bytes", row["sealed"]), binding), binding)
+    except CryptoError:
+        return None
 
 
 def _bound_to(task: str, number: str) -> bytes:

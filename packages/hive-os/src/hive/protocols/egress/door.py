@@ -27,10 +27,11 @@ from hive.core.json import Json, encode
 from hive.kernel.ports import Attempt, Frames, Gate, Passage
 from hive.protocols.egress.addresses import Resolve, is_of_a_network, is_public, system_resolve
 from hive.protocols.egress.heads import HEAD_MAX_BYTES, SAFE_METHODS, ProxyHead, Target, parse_head
-from hive.protocols.egress.tunnel import Traffic, carry
+from hive.protocols.egress.tunnel import KeepingSend, Traffic, carry, drain
 
 log = logging.getLogger(__name__)
 
+ANSWER_AGAIN_TIMEOUT_S: Final = 30.0
 _REASONS: Final = {
     200: "Connection Established",
     400: "Bad Request",
@@ -186,8 +187,10 @@ class EgressDoor:
         self, client: SocketStream, journey: "_Journey", passage: Passage, *, safe: bool
     ) -> None:
         if passage.replayed:
-            # What passed is not in the record. A read may happen again; anything else may not.
-            if safe:
+            recorded = [frame async for frame in passage]
+            if recorded:
+                await journey.answer_again(client, recorded)
+            elif safe:  # What passed is not in the record. A read may happen again, nothing else.
                 async for _ in journey.act():
                     pass
             else:
@@ -284,7 +287,7 @@ class EgressDoor:
 
 
 class _Journey:
-    """The deed of one connection: nothing of what passes is a frame, only its size is told."""
+    """The deed of one connection: the answer to a plain request is its frames, a tunnel has none."""
 
     def __init__(
         self, door: EgressDoor, stream: StapledByteStream, sandbox: SandboxId, head: ProxyHead
@@ -298,10 +301,21 @@ class _Journey:
     async def act(self) -> Frames:
         async with await self._door.connect(self._sandbox, self._head.target) as host:
             self._traffic = Traffic(self._door.clock)
-            await self._door.carry(self._stream, host, self._head, self._traffic)
-        nothing: tuple[bytes, ...] = ()
-        for frame in nothing:
+            keeping = KeepingSend(self._stream.send_stream)
+            stream = StapledByteStream(keeping, self._stream.receive_stream)
+            plain = not self._head.tunnel
+            await self._door.carry(
+                stream if plain else self._stream, host, self._head, self._traffic
+            )
+        for frame in keeping.kept if plain else ():
             yield frame
+
+    async def answer_again(self, client: SocketStream, recorded: list[bytes]) -> None:
+        """Give the answer that is on record; the body that came with the question goes nowhere."""
+        with anyio.move_on_after(ANSWER_AGAIN_TIMEOUT_S):
+            await drain(self._stream.receive_stream, self._head.body_bytes)
+            for piece in recorded:
+                await client.send(piece)
 
     @property
     def carries(self) -> bool:

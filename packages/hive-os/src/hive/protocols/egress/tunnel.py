@@ -12,6 +12,46 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream, SocketStrea
 from hive.core.clock import Clock
 
 PIECE_MAX_BYTES: Final = 64 << 10
+KEPT_MAX_BYTES: Final = 1 << 20
+DRAINED_MAX_BYTES: Final = 16 << 20
+
+
+class KeepingSend(ByteSendStream):
+    """A client's side that keeps what it was sent, for the record; nothing where that is too much."""
+
+    def __init__(self, client: ByteSendStream) -> None:
+        self._client = client
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._whole = True
+
+    @property
+    def kept(self) -> list[bytes]:
+        """Return what was sent, if all of it was and it is not too much."""
+        return self._pieces if self._whole and self._size_bytes <= KEPT_MAX_BYTES else []
+
+    async def send(self, item: bytes) -> None:
+        """Send, and keep."""
+        whole, self._whole = self._whole, False
+        await self._client.send(item)
+        self._whole = whole
+        self._size_bytes += len(item)
+        if self._size_bytes <= KEPT_MAX_BYTES:
+            self._pieces.append(item)
+
+    async def aclose(self) -> None:
+        """Close the client's side."""
+        await self._client.aclose()
+
+
+async def drain(client: ByteReceiveStream, body_bytes: int) -> None:
+    """Read a body that nobody needs, so that the answer to it does not break its sender."""
+    left = min(body_bytes, DRAINED_MAX_BYTES)
+    try:
+        while left > 0:
+            left -= len(await client.receive(min(PIECE_MAX_BYTES, left)))
+    except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return
 
 
 @dataclass(slots=True)

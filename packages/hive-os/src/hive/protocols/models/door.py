@@ -15,28 +15,37 @@ from starlette.types import Receive, Scope, Send
 
 from hive.core.call import EffectClass, Outcome, Principal, Refused, Verb
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, HiveError
+from hive.core.errors import EngineError, EngineUnavailableError, HiveError
 from hive.core.ids import SandboxId
-from hive.core.json import encode
 from hive.core.settings import Settings
 from hive.kernel.ports import Attempt, Frames, Gate, Passage
+from hive.protocols.models.arrays import ArrayWriter
+from hive.protocols.models.cut import StreamCut
 from hive.protocols.models.frames import head_frame, read_head_frame
+from hive.protocols.models.heads import HttpHead
+from hive.protocols.models.listing import write_listing
+from hive.protocols.models.paths import ListingPath, listing_of, path_of, speech_of, wants_array
 from hive.protocols.models.ports import Dialect, ModelHead, ModelRequest, Upstream
-from hive.protocols.models.refusals import ModelError, broken, refused
+from hive.protocols.models.refusals import (
+    BUDGET_CHECKS,
+    ModelError,
+    broken,
+    refused,
+    unknown_path,
+)
 from hive.protocols.models.requests import (
-    HttpHead,
     RequestRefusedError,
     canonical,
     parse_request,
     read_body,
 )
+from hive.protocols.models.spending import PaidQuestion, Purse
 from hive.protocols.models.usage import UsageMeter
 
 log = logging.getLogger(__name__)
 
 ANSWER_MAX_BYTES: Final = 32 << 20
 ANSWER_TIMEOUT_S: Final = 300.0
-MODELS_PATH: Final = "/v1/models"
 
 
 @dataclass(slots=True)
@@ -47,9 +56,14 @@ class _ModelExchange:
     head: HttpHead
     dialect: Dialect | None
     begun: bool = False
+    array: ArrayWriter | None = None
 
     async def begin(self, head: ModelHead) -> None:
         self.begun = True
+        if self.array is not None and head.streams:
+            head = self.array.head(head)
+        else:
+            self.array = None
         await self.send(
             {
                 "type": "http.response.start",
@@ -61,6 +75,8 @@ class _ModelExchange:
         )
 
     async def write(self, body: bytes, *, more: bool) -> None:
+        if self.array is not None:
+            body = self.array.feed(body) + (b"" if more else self.array.end())
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def fail(self, error: ModelError) -> None:
@@ -75,7 +91,7 @@ class _ModelExchange:
 
 
 class ModelsDoor:
-    """Let agents ask models: `/v1/chat/completions`, `/v1/responses`, `/v1/messages`, `/v1/models`.
+    """Let agents ask models in the words of OpenAI, Anthropic and Gemini, and list the models.
 
     The server that mounts it sets `scope["hive.sandbox"]` to the id of the sandbox whose socket the
     connection came through.
@@ -86,18 +102,19 @@ class ModelsDoor:
         self._upstream = upstream
         self._settings = settings
         self._clock = clock
+        self._purse = Purse(upstream=upstream, settings=settings, now=clock.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         head = HttpHead.of(scope)
-        dialect = next((one for one in Dialect if one.value == head.path), None)
-        exchange = _ModelExchange(send=send, head=head, dialect=dialect)
+        exchange = _ModelExchange(send=send, head=head, dialect=speech_of(head))
         try:
             principal = self._principal(scope, head)
-            if head.path.startswith(MODELS_PATH):
-                await self._list(exchange)
+            listing = listing_of(head)
+            if listing is not None:
+                await self._list(exchange, listing)
                 return
             request = await self._request(exchange, receive)
         except RequestRefusedError as no:
@@ -125,15 +142,9 @@ class ModelsDoor:
         return found
 
     async def _request(self, exchange: _ModelExchange, receive: Receive) -> ModelRequest:
-        head, dialect = exchange.head, exchange.dialect
-        if dialect is None or dialect not in self._upstream.dialects:
-            raise RequestRefusedError(
-                ModelError(
-                    status=404,
-                    code="hive.unknown_path",
-                    message=f"This node's model provider does not serve {head.path[:100]}.",
-                )
-            )
+        head, asked = exchange.head, path_of(exchange.head)
+        if asked is None or asked.dialect not in self._upstream.dialects:
+            raise RequestRefusedError(unknown_path(head.path))
         if head.method != "POST":
             raise RequestRefusedError(
                 ModelError(status=405, code="hive.method", message="Use POST.")
@@ -144,36 +155,21 @@ class ModelsDoor:
             limit_bytes=self._settings.body_max_bytes,
             timeout_s=self._settings.request_timeout_s,
         )
-        return parse_request(dialect, head, body, depth_max=self._settings.depth_max)
+        request = parse_request(asked.dialect, head, body, depth_max=self._settings.depth_max)
+        if wants_array(head, request):
+            exchange.array = ArrayWriter()
+        return request
 
-    async def _list(self, exchange: _ModelExchange) -> None:
+    async def _list(self, exchange: _ModelExchange, listing: ListingPath) -> None:
         """Answer with the names that the node itself learned; no agent's call goes out for it."""
-        if exchange.head.method not in ("GET", "HEAD") or exchange.head.path != MODELS_PATH:
-            await exchange.fail(
-                ModelError(status=404, code="hive.unknown_path", message="Only GET /v1/models.")
-            )
+        if exchange.head.method not in ("GET", "HEAD"):
+            await exchange.fail(unknown_path(exchange.head.path))
             return
         names = await self._upstream.models()
-        body = encode(
-            {
-                "object": "list",
-                "data": [
-                    {
-                        "id": name,
-                        "object": "model",
-                        "type": "model",
-                        "display_name": name,
-                        "created": 0,
-                        "created_at": "1970-01-01T00:00:00Z",
-                        "owned_by": "hive",
-                    }
-                    for name in names
-                ],
-                "has_more": False,
-                "first_id": names[0] if names else None,
-                "last_id": names[-1] if names else None,
-            }
-        )
+        body = write_listing(listing, names, query=exchange.head.query)
+        if isinstance(body, ModelError):
+            await exchange.fail(body)
+            return
         length = ("content-length", str(len(body)))
         await exchange.begin(
             ModelHead(status=200, headers=(("content-type", "application/json"), length))
@@ -183,6 +179,32 @@ class ModelsDoor:
     async def _deliver(
         self, exchange: _ModelExchange, principal: Principal, request: ModelRequest
     ) -> None:
+        question = self._purse.question(request, self._gate.room(principal))
+        if isinstance(question, Refused):
+            await exchange.fail(refused(question))
+            return
+        try:
+            no = await self._ask(exchange, principal, request, question)
+            if no is not None and no.check in BUDGET_CHECKS and question.limit_is_ours:
+                # Others took the room meanwhile, or there was too little: once more with what is left.
+                smaller = self._purse.question(request, self._gate.room(principal))
+                if isinstance(smaller, PaidQuestion) and smaller.output < question.output:
+                    no = await self._ask(exchange, principal, request, smaller)
+            if no is not None:
+                await exchange.fail(refused(no))
+        except (HiveError, TimeoutError) as error:
+            log.warning(
+                "model.failed", extra={"error": type(error).__name__, "model": request.model}
+            )
+            await exchange.fail(broken(error))
+
+    async def _ask(
+        self,
+        exchange: _ModelExchange,
+        principal: Principal,
+        request: ModelRequest,
+        question: PaidQuestion,
+    ) -> Refused | None:
         attempt = Attempt(
             principal=principal,
             verb=Verb.ASK,
@@ -198,49 +220,87 @@ class ModelsDoor:
                 "stream": request.stream,
                 "dialect": request.dialect.name.lower(),
             },
+            reserve=question.reserve,
         )
-        try:
-            async with self._gate.deliver(attempt, lambda: self._act(request)) as passage:
-                if isinstance(passage, Refused):
-                    await exchange.fail(refused(passage))
-                else:
-                    await self._pass(exchange, passage)
-        except (HiveError, TimeoutError) as error:
-            log.warning(
-                "model.failed", extra={"error": type(error).__name__, "model": request.model}
-            )
-            await exchange.fail(broken(error))
+        async with self._gate.deliver(attempt, lambda: self._act(question)) as passage:
+            if isinstance(passage, Refused):
+                return passage
+            await self._pass(exchange, passage, question)
+        return None
 
-    async def _act(self, request: ModelRequest) -> Frames:
-        async with self._upstream.ask(request) as answer:
+    async def _act(self, question: PaidQuestion) -> Frames:
+        async with self._upstream.ask(question.request) as answer:
+            question.heard(answer)
             yield head_frame(answer.head)
+            size_bytes = 0
             async with aclosing(answer.chunks()) as chunks:
                 async for chunk in chunks:
+                    size_bytes += len(chunk)
+                    if size_bytes > ANSWER_MAX_BYTES:
+                        raise _too_large()
                     yield chunk
 
-    async def _pass(self, exchange: _ModelExchange, passage: Passage) -> None:
+    async def _pass(
+        self, exchange: _ModelExchange, passage: Passage, question: PaidQuestion
+    ) -> None:
         async with _opened(passage) as frames:
-            head = read_head_frame(await anext(frames, b""))
-            meter = UsageMeter(streams=head.streams)
-            whole = bytearray()
-            if head.streams:
-                await exchange.begin(head)
             try:
-                async for frame in frames:
-                    meter.feed(frame)
-                    if head.streams:
-                        await exchange.write(frame, more=True)
-                    else:
-                        _collect(whole, frame)
-            except (EngineError, TimeoutError):
-                passage.settle(Outcome.FAILED, cost=meter.cost())
+                head = read_head_frame(await anext(frames, b""))
+            except EngineUnavailableError as error:
+                if _nobody_had_it(error):
+                    passage.settle(Outcome.FAILED, spent={})
                 raise
-        passage.settle(Outcome.OK if head.status < 400 else Outcome.FAILED, cost=meter.cost())
+            meter = UsageMeter(streams=head.streams)
+            try:
+                whole = await self._body(exchange, head, frames, meter, question)
+            except BaseException as error:
+                outcome = Outcome.FAILED if isinstance(error, Exception) else Outcome.CANCELED
+                spent = question.spent(meter, ended=False) if head.status < 400 else {}
+                passage.settle(outcome, cost=question.cost(meter, spent, ended=False), spent=spent)
+                raise
+        answered = head.status < 400
+        bills = answered or question.unsure or meter.usage()
+        spent = question.spent(meter, ended=True) if bills else {}
+        passage.settle(
+            Outcome.OK if answered else Outcome.FAILED,
+            cost=question.cost(meter, spent, ended=True),
+            spent=spent,
+        )
         if not head.streams:
             # Held back until it is whole, so a provider that breaks gives an error, not a torn
             # answer.
             await exchange.begin(head)
-        await exchange.write(bytes(whole), more=False)
+        await exchange.write(whole, more=False)
+
+    async def _body(
+        self,
+        exchange: _ModelExchange,
+        head: ModelHead,
+        frames: AsyncIterator[bytes],
+        meter: UsageMeter,
+        question: PaidQuestion,
+    ) -> bytes:
+        """Pass a stream on, up to what is returned: its last bytes, or a whole answer."""
+        if not head.streams:
+            whole = bytearray()
+            async for frame in frames:
+                meter.feed(frame)
+                _collect(whole, frame)
+            return bytes(whole)
+        await exchange.begin(head)
+        cut = None
+        if question.hides_usage or question.ceiling:
+            request = question.request
+            cut = StreamCut(request.dialect, model=request.model, usage_hidden=question.hides_usage)
+        async for frame in frames:
+            meter.feed(frame)
+            question.saw(meter, self._clock.monotonic())
+            if cut is not None and question.passed(meter):
+                return cut.ending(question.output)
+            piece = frame if cut is None else cut.feed(frame)
+            if piece:
+                await exchange.write(piece, more=True)
+        return b"" if cut is None else cut.rest()
 
 
 @asynccontextmanager
@@ -255,14 +315,25 @@ async def _opened(passage: Passage) -> AsyncIterator[AsyncIterator[bytes]]:
                 await frames.aclose()
 
 
+def _nobody_had_it(error: EngineUnavailableError) -> bool:
+    """Tell whether a question never reached its provider, so that nobody bills it."""
+    from hive.protocols.models.forward import never_sent
+
+    return error.__cause__ is None or never_sent(error)
+
+
 def _collect(whole: bytearray, frame: bytes) -> None:
     whole += frame
     if len(whole) > ANSWER_MAX_BYTES:
-        raise EngineError(
-            "The model provider's answer is too large.",
-            why=f"It is over {ANSWER_MAX_BYTES} bytes.",
-            fix="Ask for a shorter answer, or for a stream.",
-        )
+        raise _too_large()
+
+
+def _too_large() -> EngineError:
+    return EngineError(
+        "The model provider's answer is too large.",
+        why=f"It is over {ANSWER_MAX_BYTES} bytes.",
+        fix="Ask for a shorter answer.",
+    )
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

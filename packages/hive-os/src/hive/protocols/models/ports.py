@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hive.core.clock import Clock
 from hive.core.json import Json
@@ -12,18 +12,25 @@ from hive.core.secret import Secret
 
 
 class Dialect(StrEnum):
-    """The wires that agents' clients speak; each value is the path below the base URL."""
+    """The wires that agents' clients speak; each value is the path below the base URL.
+
+    Gemini's value is the folder of its models: the model and what is asked of it stand in the path.
+    """
 
     CHAT = "/v1/chat/completions"
     RESPONSES = "/v1/responses"
     MESSAGES = "/v1/messages"
+    GEMINI = "/v1beta/models"
+    EMBEDDINGS = "/v1/embeddings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
     """One admitted request: `body` goes on untouched, `document` is what it says.
 
-    `headers` are the few that the dialect needs; the agent's handle is never among them.
+    `headers` are the few that the dialect needs; the agent's handle is never among them. `action` is the
+    Gemini verb (`generateContent`, `embedContent`, ...), or the path below the dialect's own
+    (`/count_tokens`); empty for the plain question.
     """
 
     dialect: Dialect
@@ -33,6 +40,7 @@ class ModelRequest:
     document: Mapping[str, Json]
     headers: tuple[tuple[str, str], ...] = ()
     query: str = ""
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +76,29 @@ class ModelAnswer(Protocol):
             EngineTimeoutError: nothing came in time.
 
         """
+        ...
+
+
+@runtime_checkable
+class RoutedAnswer(Protocol):
+    """What a router tells of an answer besides its bytes; ask with `isinstance`.
+
+    `unsure` counts earlier tries of the same question that broke after a provider had it: each may be billed.
+    """
+
+    @property
+    def upstream(self) -> str:
+        """Return the name of the provider that answered."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Return the model as the provider knows it."""
+        ...
+
+    @property
+    def unsure(self) -> int:
+        """Return how many tries before this one may have been billed."""
         ...
 
 

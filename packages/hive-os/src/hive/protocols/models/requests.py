@@ -5,28 +5,42 @@ provider the other.
 """
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import anyio
 from starlette.types import Message as AsgiMessage
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from hive.core.json import Json, depth_exceeds, encode
+from hive.protocols.models.gemini_names import TwoNamesError, camel_case, other_models
+from hive.protocols.models.guarded import unclear
+from hive.protocols.models.heads import HttpHead
+from hive.protocols.models.paths import MODEL_NAME_MAX_CHARS, ModelPath, path_of
 from hive.protocols.models.ports import Dialect, ModelRequest
 from hive.protocols.models.refusals import ModelError
 
-MODEL_NAME_MAX_CHARS: Final = 200
+__all__ = (
+    "MODEL_NAME_MAX_CHARS",
+    "HttpHead",
+    "RequestRefusedError",
+    "canonical",
+    "parse_request",
+    "read_body",
+)
 FORWARDED: Final = frozenset(
     {"content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta"}
 )
-HANDLE_HEADERS: Final = ("x-api-key", "x-goog-api-key")
 _VOLATILE: Final = frozenset(
-    {"metadata", "user", "safety_identifier", "prompt_cache_key", "store", "service_tier"}
+    {
+        "labels",
+        "metadata",
+        "prompt_cache_key",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    }
 )
-_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestRefusedError(Exception):
@@ -35,46 +49,6 @@ class RequestRefusedError(Exception):
     def __init__(self, error: ModelError) -> None:
         super().__init__(error.code)
         self.error = error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpHead:
-    """What the headers of a request say, before its body is read."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-
-    @classmethod
-    def of(cls, scope: Scope) -> "HttpHead":
-        """Read an ASGI scope; a header that stands twice is joined as HTTP says."""
-        headers: dict[str, str] = {}
-        for raw_key, raw_value in scope["headers"]:
-            key, value = raw_key.decode("latin-1").lower(), raw_value.decode("latin-1")
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        return cls(
-            method=scope["method"],
-            path=scope["path"],
-            query=scope.get("query_string", b"").decode("latin-1"),
-            headers=headers,
-        )
-
-    @property
-    def handle(self) -> str:
-        """Return the handle that the client shows as its key, empty when there is none or two."""
-        found = {self.headers[name].strip() for name in HANDLE_HEADERS if name in self.headers}
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            found.add(token.strip())
-        found.discard("")
-        return found.pop() if len(found) == 1 else ""
-
-    @property
-    def traceparent(self) -> str:
-        """Return the client's trace context where it has the right form."""
-        value = self.headers.get("traceparent", "")
-        return value if _TRACEPARENT.fullmatch(value) else ""
 
 
 async def read_body(
@@ -119,32 +93,89 @@ def parse_request(dialect: Dialect, head: HttpHead, body: bytes, *, depth_max: i
         raise RequestRefusedError(
             ModelError(status=415, code="hive.encoding", message="Send the body uncompressed.")
         )
+    document = _document(body, depth_max)
+    asked = path_of(head)
+    if dialect is Dialect.GEMINI and asked is not None:
+        return _gemini_request(asked, head, body, document)
+    if wrong := unclear(dialect, document):
+        _bad(wrong)
     if head.query not in ("", "beta=true"):
         _bad("The query string is not known.")
-    document = _document(body, depth_max)
-    model = document.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME_MAX_CHARS:
-        _bad("`model` must be a string of 1 to 200 characters.")
-    if not model.isprintable():
-        _bad("`model` must be printable.")
-    stream = document.get("stream", False)
-    if stream is not None and not isinstance(stream, bool):
-        _bad("`stream` must be true or false.")
     return ModelRequest(
         dialect=dialect,
-        model=model,
-        stream=bool(stream),
+        model=_model_of(document),
+        stream=_stream_of(document),
         body=body,
         document=document,
-        headers=tuple((key, value) for key, value in head.headers.items() if key in FORWARDED),
+        headers=_forwarded(head),
         query=head.query,
+        action="" if asked is None else asked.action,
     )
 
 
 def canonical(request: ModelRequest) -> bytes:
     """Return the bytes that identify a request: everything that can change the answer."""
     lasting = {key: value for key, value in request.document.items() if key not in _VOLATILE}
-    return encode({"path": request.dialect.value, "query": request.query, "body": lasting})
+    identity: dict[str, Json] = {
+        "path": request.dialect.value,
+        "query": request.query,
+        "body": lasting,
+    }
+    if request.action:
+        identity["action"] = request.action
+    if request.dialect is Dialect.GEMINI:
+        identity["model"] = request.model
+    return encode(identity)
+
+
+def _gemini_request(
+    asked: ModelPath, head: HttpHead, body: bytes, document: dict[str, Json]
+) -> ModelRequest:
+    """Read a Gemini request: `document` has one spelling, and streams are events inside the node."""
+    streams = asked.action == "streamGenerateContent"
+    if head.query not in ("", "alt=json") and not (streams and head.query == "alt=sse"):
+        _bad("The query string is not known.")
+    try:
+        plain = camel_case(document)
+    except TwoNamesError as error:
+        _bad(f"`{error}` stands twice, in two spellings.")
+    if wrong := unclear(Dialect.GEMINI, plain):
+        _bad(wrong)
+    others = other_models(plain, asked.model)
+    if others:
+        _bad("A `model` in the body is not the one in the path.")
+    return ModelRequest(
+        dialect=Dialect.GEMINI,
+        model=asked.model,
+        stream=streams,
+        body=body,
+        document=plain,
+        headers=_forwarded(head),
+        query="alt=sse" if streams else "",
+        action=asked.action,
+    )
+
+
+def _model_of(document: dict[str, Json]) -> str:
+    model = document.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MODEL_NAME_MAX_CHARS:
+        _bad("`model` must be a string of 1 to 200 characters.")
+    if not model.isprintable():
+        _bad("`model` must be printable.")
+    if not all(part.strip(".") for part in model.split("/")):
+        _bad("`model` must be a name, not a path.")
+    return model
+
+
+def _stream_of(document: dict[str, Json]) -> bool:
+    stream = document.get("stream", False)
+    if stream is not None and not isinstance(stream, bool):
+        _bad("`stream` must be true or false.")
+    return bool(stream)
+
+
+def _forwarded(head: HttpHead) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in head.headers.items() if key in FORWARDED)
 
 
 def _document(body: bytes, depth_max: int) -> dict[str, Json]:

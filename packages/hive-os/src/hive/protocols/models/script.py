@@ -5,10 +5,17 @@
     tool = { name = "weather", arguments = { city = '\\1' } }
 
     [[rules]]
-    on = "tool"                          # the last message is a tool's result
-    reply = 'It says: \\g<0>'
+    match = 'weather everywhere'
+    tools = [ { name = "weather", arguments = { city = 'Oslo' } }, { name = "weather" } ]
 
-The first rule that fits wins; without one the answer is `scripted answer to: ...`.
+    [[rules]]
+    on = "tool"                          # the last message is a tool's result
+    turn = 2                             # and the model has answered once before
+    reply = 'It says: \\g<0>'
+    delay_ms = 50                        # before every word of a stream
+
+The first rule that fits wins; without one the answer is `scripted answer to: ...`, or the smallest JSON that
+fits the schema where one is demanded.
 """
 
 import re
@@ -21,12 +28,15 @@ import msgspec
 
 from hive.core.errors import ConfigError
 from hive.core.json import Json, decode, encode
-from hive.protocols.models.ports import Dialect, ModelRequest
+from hive.protocols.models.ports import ModelRequest
+from hive.protocols.models.script_heard import Heard, heard
+from hive.protocols.models.script_schema import smallest
 
 SEARCHED_MAX_CHARS: Final = 20_000
 ECHO_MAX_CHARS: Final = 2000
 DELAY_MAX_S: Final = 60.0
 RULES_MAX: Final = 1000
+TOOLS_MAX: Final = 100
 SPLIT: Final = re.compile(r"\S+\s*|\s+")
 
 
@@ -38,23 +48,27 @@ class ToolUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ScriptedError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A failure that the model answers with."""
+    """A failure that the model answers with; `after_words` lets a stream begin before it breaks."""
 
     status: int = 500
     message: str = "a scripted failure"
+    after_words: int = 0
 
 
 class ScriptRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rule: when (`match`, `on`, `system`, `model`: regular expressions) and what then."""
+    """One rule: when (`match`, `system`, `model`: regular expressions; `on`; `turn`) and what then."""
 
     match: str = ""
     on: Literal["user", "tool"] = "user"
     system: str = ""
     model: str = ""
+    turn: int | None = None
     reply: str | None = None
     tool: ToolUse | None = None
+    tools: tuple[ToolUse, ...] | None = None
     error: ScriptedError | None = None
     delay_s: float = 0.0
+    delay_ms: float = 0.0
 
 
 class ScriptFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,20 +79,13 @@ class ScriptFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ScriptedReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules decided: a text, a tool, or an error."""
+    """What the rules decided: a text, tools, or an error."""
 
     text: str = ""
-    tool: ToolUse | None = None
+    tools: tuple[ToolUse, ...] = ()
     error: ScriptedError | None = None
     delay_s: float = 0.0
-
-
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What a conversation says last, in whichever dialect it came."""
-
-    text: str
-    from_tool: bool
-    system: str
+    delay_ms: float = 0.0
 
 
 def load_script(path: str) -> ScriptFile:
@@ -108,33 +115,48 @@ def load_script(path: str) -> ScriptFile:
 def _check_rule(rule: ScriptRule) -> None:
     for pattern in (rule.match, rule.system, rule.model):
         re.compile(pattern)
-    if sum(part is not None for part in (rule.reply, rule.tool, rule.error)) != 1:
-        message = "a rule needs exactly one of reply, tool and error"
+    if sum(part is not None for part in (rule.reply, rule.tool, rule.tools, rule.error)) != 1:
+        message = "a rule needs exactly one of reply, tool, tools and error"
         raise ValueError(message)
-    if not 0 <= rule.delay_s <= DELAY_MAX_S:
-        message = f"delay_s is outside 0 to {DELAY_MAX_S}"
+    if not 0 <= rule.delay_s <= DELAY_MAX_S or not 0 <= rule.delay_ms <= DELAY_MAX_S * 1000:
+        message = f"delay_s or delay_ms is outside 0 to {DELAY_MAX_S} seconds"
+        raise ValueError(message)
+    if rule.tools is not None and not 0 < len(rule.tools) <= TOOLS_MAX:
+        message = f"tools needs 1 to {TOOLS_MAX} entries"
         raise ValueError(message)
 
 
-def decide(script: ScriptFile, request: ModelRequest) -> ScriptedReply:
-    """Return what the first fitting rule says, or the echo."""
+def decide(
+    script: ScriptFile, request: ModelRequest, schema: Mapping[str, Json] | None = None
+) -> ScriptedReply:
+    """Return what the first fitting rule says; without one what fits `schema`, or the echo."""
     said = heard(request)
-    text = said.text[:SEARCHED_MAX_CHARS]
     for rule in script.rules[:RULES_MAX]:
-        if (rule.on == "tool") is not said.from_tool:
+        found = _fits(rule, said, request.model)
+        if found is None:
             continue
-        if not re.search(rule.system, said.system[:SEARCHED_MAX_CHARS]):
-            continue
-        found = re.search(rule.match, text, re.IGNORECASE)
-        if found is None or not re.search(rule.model, request.model):
-            continue
+        asked = rule.tools or (() if rule.tool is None else (rule.tool,))
         return ScriptedReply(
             text="" if rule.reply is None else found.expand(rule.reply),
-            tool=None if rule.tool is None else _fill(rule.tool, found),
+            tools=tuple(_fill(tool, found) for tool in asked),
             error=rule.error,
             delay_s=rule.delay_s,
+            delay_ms=rule.delay_ms,
         )
-    return ScriptedReply(text=f"scripted answer to: {said.text[:ECHO_MAX_CHARS]}")
+    if schema is not None:
+        return ScriptedReply(text=encode(smallest(dict(schema))).decode())
+    seen = f" ({said.media} files)" if said.media else ""
+    return ScriptedReply(text=f"scripted answer to: {said.text[:ECHO_MAX_CHARS]}{seen}")
+
+
+def _fits(rule: ScriptRule, said: Heard, model: str) -> "re.Match[str] | None":
+    if (rule.on == "tool") is not said.from_tool or rule.turn not in (None, said.turn):
+        return None
+    if not re.search(rule.system, said.system[:SEARCHED_MAX_CHARS]):
+        return None
+    if not re.search(rule.model, model):
+        return None
+    return re.search(rule.match, said.text[:SEARCHED_MAX_CHARS], re.IGNORECASE)
 
 
 def _fill(tool: ToolUse, found: "re.Match[str]") -> ToolUse:
@@ -145,53 +167,3 @@ def _fill(tool: ToolUse, found: "re.Match[str]") -> ToolUse:
             for key, value in tool.arguments.items()
         },
     )
-
-
-def heard(request: ModelRequest) -> Heard:
-    """Return what a request says last, and its system prompt."""
-    document = request.document
-    if request.dialect is Dialect.RESPONSES:
-        items, system = document.get("input"), document.get("instructions")
-        if isinstance(items, str):
-            return Heard(text=items, from_tool=False, system=_text(system))
-    else:
-        items, system = document.get("messages"), document.get("system")
-    entries = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    prompts = [
-        _text(entry.get("content"))
-        for entry in entries
-        if entry.get("role") in ("system", "developer")
-    ]
-    for entry in reversed(entries):
-        found = _entry(entry)
-        if found is not None:
-            return Heard(
-                text=found[0], from_tool=found[1], system="\n".join([_text(system), *prompts])
-            )
-    return Heard(text="", from_tool=False, system=_text(system))
-
-
-def _entry(entry: Mapping[str, Json]) -> tuple[str, bool] | None:
-    if entry.get("type") == "function_call_output":
-        return _text(entry.get("output")), True
-    role, content = entry.get("role"), entry.get("content")
-    if role == "tool":
-        return _text(content), True
-    if role != "user":
-        return None
-    blocks = content if isinstance(content, list) else []
-    results = [
-        _text(block.get("content"))
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") == "tool_result"
-    ]
-    return ("\n".join(results), True) if results else (_text(content), False)
-
-
-def _text(content: Json) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = [_text(part.get("text")) for part in content if isinstance(part, dict)]
-        return "\n".join(part for part in parts if part)
-    return "" if content is None else encode(content).decode()

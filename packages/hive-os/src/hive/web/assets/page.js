@@ -2,6 +2,13 @@
 // It builds no markup from data: what an agent said was escaped where it was rendered.
 "use strict";
 const connection = document.getElementById("connection");
+function swap(shown, fresh) {
+  const focused = shown === document.activeElement;
+  const left = shown.scrollLeft;
+  shown.replaceWith(fresh);
+  fresh.scrollLeft = left;
+  if (focused) fresh.focus({ preventScroll: true });
+}
 async function refresh() {
   if (document.hidden) return;
   try {
@@ -11,7 +18,7 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const section of fresh.querySelectorAll("section[id]")) {
       const shown = document.getElementById(section.id);
-      if (shown && shown.outerHTML !== section.outerHTML) shown.replaceWith(section);
+      if (shown && shown.outerHTML !== section.outerHTML) swap(shown, section);
     }
     connection.textContent = "live";
     delete connection.dataset.lost;

@@ -1,35 +1,19 @@
 """Any server that speaks the Anthropic wire."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
-from hive.core.clock import Clock
-from hive.core.secret import Secret
-from hive.protocols.models.forward import Forwarder, open_client, upstream_url
+from hive.protocols.models.forward import Forwarder
 from hive.protocols.models.ports import Dialect
 
 
 class AnthropicUpstream(Forwarder):
-    """Messages; the key goes into `x-api-key`."""
+    """Messages and the counting of their tokens; the key goes into `x-api-key`."""
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, url: str, *, key: Secret, clock: Clock, timeout_s: float
-    ) -> AsyncIterator["AnthropicUpstream"]:
-        """Open the provider behind `anthropic:https://host`.
+    EXAMPLE = "anthropic:https://api.example.org"
+    WIRES = frozenset({Dialect.MESSAGES})
 
-        Raises:
-            ConfigError: the URL cannot be used.
+    def _key_headers(self, key: str) -> Sequence[tuple[bytes, bytes]]:
+        return ((b"x-api-key", key.encode()),)
 
-        """
-        address = upstream_url(url, key, example="anthropic:https://api.example.org")
-        async with open_client(timeout_s) as client:
-            yield cls(
-                client=client,
-                address=address,
-                strip="",
-                key_headers=(("x-api-key", key.reveal()),) if key else (),
-                dialects=frozenset({Dialect.MESSAGES}),
-                clock=clock,
-            )
+    def _models_target(self) -> str:
+        return super()._models_target() + "?limit=1000"

@@ -1,35 +1,19 @@
-"""Any server that speaks the OpenAI wires: OpenAI, Ollama, vLLM, llama.cpp, LM Studio, OpenRouter."""
+"""Any server that speaks the OpenAI wires: OpenAI, vLLM, llama.cpp, LM Studio, OpenRouter, LocalAI."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from hive.core.clock import Clock
-from hive.core.secret import Secret
-from hive.protocols.models.forward import Forwarder, open_client, upstream_url
+from hive.protocols.models.forward import Forwarder
 from hive.protocols.models.ports import Dialect
 
 
 class OpenAIUpstream(Forwarder):
-    """Chat completions and responses; the key goes into `Authorization`."""
+    """Chat completions, responses, embeddings; the key goes into `Authorization`.
 
-    @classmethod
-    @asynccontextmanager
-    async def open(
-        cls, url: str, *, key: Secret, clock: Clock, timeout_s: float
-    ) -> AsyncIterator["OpenAIUpstream"]:
-        """Open the provider behind `openai:https://host/v1`.
+    A server that speaks fewer is told by `?wires=chat,embeddings`, or learned from its answers. The address
+    ends where its own path for `/v1` ends: `https://host/v1`, `https://openrouter.ai/api/v1`.
+    """
 
-        Raises:
-            ConfigError: the URL cannot be used.
+    EXAMPLE = "openai:https://api.example.org/v1"
+    WIRES = frozenset({Dialect.CHAT, Dialect.RESPONSES, Dialect.EMBEDDINGS, Dialect.MESSAGES})
+    SPOKEN = frozenset({Dialect.CHAT, Dialect.RESPONSES, Dialect.EMBEDDINGS})
 
-        """
-        address = upstream_url(url, key, example="openai:https://api.example.org/v1")
-        async with open_client(timeout_s) as client:
-            yield cls(
-                client=client,
-                address=address,
-                strip="/v1",
-                key_headers=(("authorization", f"Bearer {key.reveal()}"),) if key else (),
-                dialects=frozenset({Dialect.CHAT, Dialect.RESPONSES}),
-                clock=clock,
-            )
+    def _below(self, path: str) -> str:
+        return path.removeprefix("/v1")

@@ -1,0 +1,149 @@
+"""The way in for every call: made, found in the record, or judged and written down before it acts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from hive.core.call import Admitted, Call, Decision, Refused
+from hive.core.clock import Clock
+from hive.core.errors import EngineError, HiveError, LedgerError
+from hive.core.ids import TaskId
+from hive.core.randomness import Randomness
+from hive.core.task import TaskMove
+from hive.kernel.admission import Admission
+from hive.kernel.calls import CallMaker
+from hive.kernel.outcomes import append_patiently
+from hive.kernel.ports import Attempt
+from hive.kernel.record import event, intent, refusal
+from hive.kernel.replay import Parked, RecordedCall
+from hive.kernel.turns import RunningTurn
+from hive.ledger.asked import AskedKeeper
+from hive.ledger.entry import Draft
+from hive.ledger.refusals import RefusalMeter
+from hive.ledger.writer import LedgerWriter
+from hive.observability.spans import Tracer
+
+NOTICE_TIMEOUT_S: Final = 10.0
+ADMIT: Final = "hive.admit"
+RECORD_INTENT: Final = "hive.record intent"
+
+
+class Entrance:
+    """Lets calls in, or says why not."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        writer: LedgerWriter,
+        refusals: RefusalMeter,
+        clock: Clock,
+        randomness: Randomness,
+        tracer: Tracer,
+        commit: Callable[[bytes], str],
+        keeper: AskedKeeper,
+    ) -> None:
+        self._admission = admission
+        self._clock = clock
+        self._writer = writer
+        self._refusals = refusals
+        self._tracer = tracer
+        self._calls = CallMaker(clock, randomness, commit)
+        self._keeper = keeper
+
+    def make(self, attempt: Attempt, turn: RunningTurn | None) -> Call:
+        """Make a call of an attempt."""
+        return self._calls.make(attempt, turn)
+
+    def recorded(
+        self, call: Call, turn: RunningTurn | None, arguments: bytes
+    ) -> RecordedCall | Refused | None:
+        """Return what the record holds for a call, None to go on live, or why it may not."""
+        if turn is None or turn.parked:
+            return None
+        if turn.playback is not None:
+            served = turn.playback.serve(call, arguments)
+            if served is not None:
+                return served
+        if turn.rerun is None:
+            return None
+        match turn.rerun.match(call):
+            case Parked(call=parked_call, reason=reason):
+                turn.parked, turn.parked_call = reason, parked_call
+                return Refused(check="parked", reason=reason)
+            case found:
+                return found
+
+    def judge(self, call: Call) -> Decision:
+        """Ask whether a call may happen; a yes has taken its claims."""
+        with self._tracer.start(ADMIT, parent=call.trace):
+            return self._admission.admit(call)
+
+    async def judge_again(self, call: Call) -> Refused | None:
+        """Ask about a call whose intent is in the ledger since before a crash."""
+        refused = self._admission.admit_again(call)
+        if refused is not None:
+            await self.refuse(call, refused, b"")
+        return refused
+
+    async def admit_and_record(self, call: Call, arguments: bytes) -> Decision:
+        """Judge a call and make its intent durable, or its refusal."""
+        decision = self.judge(call)
+        if isinstance(decision, Refused):
+            await self.refuse(call, decision, arguments)
+            return decision
+        refused = await self.write(call, decision, (), call.task, arguments=arguments)
+        return refused or decision
+
+    async def write(
+        self,
+        call: Call,
+        admitted: Admitted,
+        moves: tuple[TaskMove, ...],
+        task: TaskId | None,
+        *,
+        arguments: bytes,
+        then: Callable[[], None] | None = None,
+    ) -> Refused | None:
+        """Make an intent durable; `then` runs in the moment it is."""
+        agent = call.target if moves else (call.principal.agent or "")
+        try:
+            with self._tracer.start(RECORD_INTENT, parent=call.trace):
+                draft = intent(call, admitted, agent=agent, task=task, moves=moves)
+                await self._writer.append(self._with_arguments(draft, call, arguments), then=then)
+        except (EngineError, LedgerError) as error:
+            self._admission.give_back(admitted)
+            return Refused(check="ledger", reason=error.what, detail=str(error), retry_after_s=1.0)
+        except BaseException:
+            self._admission.give_back(admitted)
+            raise
+        return None
+
+    async def refuse(self, call: Call, refused: Refused, arguments: bytes) -> None:
+        """Write that a call was refused, up to the rate at which refusals are written."""
+        if not self._refusals.admit(str(call.principal), refused.check):
+            return
+        try:
+            draft = refusal(call, refused, agent=call.principal.agent or "")
+            await self._writer.append(self._with_arguments(draft, call, arguments))
+        except HiveError:
+            self._refusals.count(str(call.principal), refused.check)
+
+    async def tell_notices(self, call: Call) -> None:
+        """Write what happened to budgets with a call: warnings, overruns, loops."""
+        for notice in self._admission.take_notices():
+            draft = event(
+                notice.name,
+                {**notice.body, "call": call.id},
+                clock=self._clock,
+                agent=call.principal.agent or "",
+                owner=call.principal.owner,
+                task=call.task,
+            )
+            await append_patiently(self._writer, draft, timeout_s=NOTICE_TIMEOUT_S)
+
+    def _with_arguments(self, draft: Draft, call: Call, arguments: bytes) -> Draft:
+        """Keep what an agent asked beside the line: a replay compares it, a person reads it."""
+        if call.principal.turn is None:
+            return draft
+        return replace(draft, content=self._keeper.pack(arguments))

@@ -1,0 +1,24 @@
+"""Which layers add paths to the operator API of this node."""
+
+from collections.abc import Sequence
+
+from hive.node.budgets import NodeBudgets
+from hive.node.build import Node
+from hive.node.runs import NodeRuns
+from hive.node.secrets import NodeSecrets
+from hive.node.spend import NodeSpend
+from hive.web.budgets import BudgetsChapter
+from hive.web.chapters import Chapter
+from hive.web.llm import LlmChapter
+from hive.web.runs import RunsChapter
+from hive.web.secrets import SecretsChapter
+from hive.web.spend import SpendChapter
+
+
+def chapters_of(node: Node) -> Sequence[Chapter]:
+    """Return the chapters, each made of the node's own parts."""
+    chapters: list[Chapter] = [SpendChapter(NodeSpend(node)), RunsChapter(NodeRuns(node))]
+    chapters.append(BudgetsChapter(NodeBudgets(node.kernel.budgets)))
+    if node.models is not None:
+        chapters += [LlmChapter(node.models), SecretsChapter(NodeSecrets(node.models))]
+    return chapters
