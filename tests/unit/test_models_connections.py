@@ -191,6 +191,7 @@ async def test_there_are_only_so_many_questions_at_once(monkeypatch):
         assert await read(opened) == (200, b"hello")
 
 
+@pytest.mark.peers
 async def test_a_reader_that_is_slow_holds_only_a_bounded_part():
     size = 8 << 20
     head = f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode()
