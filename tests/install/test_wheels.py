@@ -15,6 +15,10 @@ EXTRAS = ["", *sorted(project("hive-os")["optional-dependencies"])]
 IMPORTS = {
     "": ("hive.cli", "hive.node", "hive.kernel.dispatch", "hive.protocols.a2a.service"),
     "grpc": ("hive.protocols.a2a.grpc_port",),
+    "any-llm": ("any_llm", "hive.protocols.models.drivers.library"),
+    "keyring": ("keyring", "hive.node.master_key"),
+    "litellm": ("litellm", "hive.protocols.models.drivers.library"),
+    "tiny": ("xllamacpp", "hive.protocols.models.drivers.library"),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),
 }
