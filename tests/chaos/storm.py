@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hive.core.task import TaskState
 from hive.testing.node_process import NodeProcess, SentTask, WrongAnswerError
-from tests.chaos.victims import KINDS, Household, groups_of, kill, victim
+from tests.chaos.victims import KINDS, Household, groups_of, kill, sandbox_groups, victim
 from tests.end_to_end.counter import CountingServer, counting_server
 
 SOURCE = Path(__file__).parent / "agents" / "errands.py"
@@ -102,6 +102,7 @@ class Storm:
         self.counter = counter
         self.report = StormReport()
         self.household = Household()
+        self.earlier_groups = set(sandbox_groups())
         self.dice = random.Random(size.seed)
         self.errands: list[Errand] = []
         self.open: dict[int, Errand] = {}
@@ -159,7 +160,8 @@ class Storm:
             time.sleep(0.05)
         self.report.orphans = self.household.alive()
         self.report.folders_left = [str(p) for folder in folders for p in folder.iterdir()]
-        self.report.groups_left = groups_of({process.pid for process in self.household.seen})
+        launchers = {process.pid for process in self.household.seen}
+        self.report.groups_left = groups_of(launchers, not_those=self.earlier_groups)
         self.report.in_flight_max = max(self.samples, default=0)
         self.report.in_flight_mean = round(sum(self.samples) / max(1, len(self.samples)), 1)
 

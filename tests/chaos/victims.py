@@ -50,13 +50,18 @@ def kill(pid: int) -> None:
         psutil.Process(pid).send_signal(signal.SIGKILL)
 
 
-def groups_of(launchers: set[int]) -> list[str]:
+def groups_of(launchers: set[int], *, not_those: set[Path]) -> list[str]:
     """Return the control groups of sandboxes that these launchers made and that are still there."""
     return [
         str(place)
-        for place in Path("/sys/fs/cgroup").glob("**/hive-sandbox-*")
-        if int(place.name.removeprefix("hive-sandbox-").partition("-")[0]) in launchers
+        for place in sandbox_groups()
+        if place not in not_those and int(place.name.split("-")[2]) in launchers
     ]
+
+
+def sandbox_groups() -> list[Path]:
+    """Return the control groups of all sandboxes of this machine."""
+    return list(Path("/sys/fs/cgroup").glob("**/hive-sandbox-*"))
 
 
 def _children(node: int) -> list[psutil.Process]:

@@ -23,7 +23,7 @@ from hive.execution.walls.plan import PLAN_MAX_BYTES, SandboxPlan
 START_TIMEOUT_S: Final = 15.0
 SEND_TIMEOUT_S: Final = 10.0
 STOP_TIMEOUT_S: Final = 5.0
-CLEAR_TRIES_MAX: Final = 40
+CLEAR_TIMEOUT_S: Final = 5.0
 CLEAR_PAUSE_S: Final = 0.005
 _BOOT: Final = (
     "import sys; sys.path[:0] = sys.argv[2].split(chr(10)); "
@@ -102,16 +102,14 @@ class LauncherLink:
             process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_TIMEOUT_S)
-            self._clear_groups(process.pid)
+            self._clear_groups()
 
     @staticmethod
-    def _clear_groups(launcher: int) -> None:
-        """Remove what the launcher could no longer remove itself, once its sandboxes are dead."""
+    def _clear_groups() -> None:
+        """Remove what launchers could no longer remove themselves, once their sandboxes are dead."""
         above = cgroups.parents()
-        for _ in range(CLEAR_TRIES_MAX):
-            cgroups.remove_leftovers(above)
-            if not cgroups.has_groups(above, launcher):
-                return
+        ends_at = time.monotonic() + CLEAR_TIMEOUT_S
+        while cgroups.remove_leftovers(above) and time.monotonic() < ends_at:
             time.sleep(CLEAR_PAUSE_S)
 
     async def _start(self) -> None:

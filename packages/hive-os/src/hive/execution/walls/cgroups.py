@@ -1,7 +1,7 @@
 """The cgroup wall: memory and processes of a whole sandbox, in version 1 or 2, where it may be written.
 
-A group lies below the node's own and is named after the launcher, so the next launcher can clear away what
-a killed one left.
+A group lies below the node's own and is named after the launcher, by process id and start time (the id alone
+is soon another's), so the next launcher can clear away what a killed one left.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ _ROOT: Final = Path("/sys/fs/cgroup")
 _PREFIX: Final = "hive-sandbox-"
 _MEMORY: Final = "memory"
 _PROCESSES: Final = "pids"
+# Field 22 of /proc/PID/stat, counted from the one after the state, which is field 3 (proc(5)).
+_START_FIELD: Final = 18
 
 
 class SandboxGroup(NamedTuple):
@@ -46,7 +48,8 @@ def parents() -> SandboxGroup:
 
 def make(above: SandboxGroup, slot: int, *, memory_bytes: int, processes_max: int) -> SandboxGroup:
     """Make the groups of a sandbox and set their bounds; what cannot be made stays empty."""
-    name = f"{_PREFIX}{os.getpid()}-{slot}"
+    own = os.getpid()
+    name = f"{_PREFIX}{own}-{_started(own)}-{slot}"
     memory = _make_one(above.memory, name)
     processes = memory if above.unified else _make_one(above.processes, name)
     if memory:
@@ -88,26 +91,38 @@ def remove(group: SandboxGroup) -> None:
 
 
 def remove_leftovers(above: SandboxGroup) -> int:
-    """Remove groups whose launcher is gone, killing what may still be in them; return how many."""
-    removed = 0
+    """Remove groups whose launcher is gone, killing what may still be in them; return how many stay.
+
+    A group stays while the kernel still buries its processes; another call removes it then.
+    """
+    stay = 0
     for place in {above.memory, above.processes} - {""}:
         for found in Path(place).glob(_PREFIX + "*"):
-            launcher = found.name.removeprefix(_PREFIX).partition("-")[0]
-            if not launcher.isdigit() or Path("/proc", launcher).exists():
+            launcher, _, rest = found.name.removeprefix(_PREFIX).partition("-")
+            started = rest.partition("-")[0]
+            if not (launcher.isdigit() and started.isdigit()):
                 continue
-            with contextlib.suppress(OSError):  # another node may clear it at the same moment
+            if _started(int(launcher)) == int(started):
+                continue
+            try:
                 for pid in (found / "cgroup.procs").read_text().split():
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(int(pid), signal.SIGKILL)
                 found.rmdir()
-                removed += 1
-    return removed
+            except FileNotFoundError:  # another node cleared it at the same moment
+                continue
+            except OSError:
+                stay += 1
+    return stay
 
 
-def has_groups(above: SandboxGroup, launcher: int) -> bool:
-    """Tell whether groups of a launcher are still there."""
-    places = {above.memory, above.processes} - {""}
-    return any(any(Path(place).glob(f"{_PREFIX}{launcher}-*")) for place in places)
+def _started(pid: int) -> int:
+    """Return when a process began, in clock ticks since the machine did; 0 where it is dead."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if state in "ZX" else int(fields[_START_FIELD])
 
 
 def _own_groups() -> dict[str, str]:
