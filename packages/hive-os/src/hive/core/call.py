@@ -150,12 +150,16 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The answer no: which check, a reason that is safe to tell, a detail for the ledger only."""
+    """The answer no: which check, a reason that is safe to tell, a detail for the ledger only.
+
+    `approval` is the id of what waits for a person's yes: the same call asked again later may pass.
+    """
 
     check: str
     reason: str
     detail: str = ""
     retry_after_s: float | None = None
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

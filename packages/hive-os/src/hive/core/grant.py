@@ -80,7 +80,7 @@ class Limits:
 class Grant:
     """What one sandbox may reach; empty by default.
 
-    `models` and `agents` hold names or the single word `*`; `tools` likewise.
+    `models` and `agents` hold names or the single word `*`; `tools` holds `server.tool`, `server.*` or `*`.
     """
 
     paths: tuple[PathRule, ...] = ()
@@ -101,7 +101,7 @@ class Grant:
             programs=_cut_names(self.programs, ceiling.programs),
             models=_cut_names(self.models, ceiling.models),
             agents=_cut_names(self.agents, ceiling.agents),
-            tools=_cut_names(self.tools, ceiling.tools),
+            tools=_cut_tools(self.tools, ceiling.tools),
             gpu=self.gpu and ceiling.gpu,
             packages=self.packages and ceiling.packages,
             limits=self.limits.cut(ceiling.limits),
@@ -119,6 +119,11 @@ class Grant:
         """Tell whether the sandbox may send to an agent."""
         return ANY in self.agents or agent in self.agents
 
+    def allows_tool(self, tool: str) -> bool:
+        """Tell whether the sandbox may call a tool, given as `server.tool`."""
+        server = tool.partition(".")[0]
+        return ANY in self.tools or tool in self.tools or f"{server}.{ANY}" in self.tools
+
     @property
     def digest(self) -> str:
         """Return the SHA-256 of the canonical grant: what an operator's confirmation is bound to."""
@@ -134,6 +139,13 @@ def _cut_names(asked: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, .
     if ANY in asked:
         return allowed
     return tuple(name for name in asked if name in allowed)
+
+
+def _cut_tools(asked: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the narrower of each pair, so that `fs.*` cut by `fs.read` leaves `fs.read`."""
+    ours, theirs = Grant(tools=asked), Grant(tools=allowed)
+    kept = dict.fromkeys(name for name in asked if theirs.allows_tool(name))
+    return tuple(kept | dict.fromkeys(name for name in allowed if ours.allows_tool(name)))
 
 
 def _cut_hosts(asked: tuple[HostRule, ...], allowed: tuple[HostRule, ...]) -> tuple[HostRule, ...]:

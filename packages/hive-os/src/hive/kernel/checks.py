@@ -96,7 +96,7 @@ class GrantCheck:
         elif call.verb is Verb.SEND:
             allowed = facts.grant.allows_agent(call.target)
         elif call.verb is Verb.INVOKE:
-            allowed = call.target in facts.grant.tools
+            allowed = facts.grant.allows_tool(call.target)
         if allowed:
             return None
         what = {Verb.ASK: "model", Verb.REACH: "host", Verb.SEND: "agent"}.get(call.verb, "tool")

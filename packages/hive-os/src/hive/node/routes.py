@@ -14,6 +14,12 @@ A2A_PREFIXES: Final = (
     "/.well-known/jwks.json",
 )
 MODEL_PREFIXES: Final = ("/v1/", "/v1beta/")
+MCP_PREFIXES: Final = ("/mcp",)
+OAUTH_PREFIXES: Final = (
+    "/oauth",
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-authorization-server",
+)
 _STARTING: Final = b'{"error":{"code":"E021","what":"The node is starting.","fix":"Try again."}}'
 _MISDIRECTED: Final = (
     b'{"error":{"code":"E040","what":"This node does not answer to that host name.",'
@@ -23,7 +29,7 @@ _NOWHERE: Final = b'{"error":{"code":"E040","what":"There is nothing at this add
 
 
 class PublicRoutes:
-    """The public port: the A2A door and the operator's site. Doors join as they open.
+    """The public port: the A2A and MCP doors and the operator's site. Doors join as they open.
 
     `names` are the host names by which it is asked for; None lets any pass. A page of another site
     whose name was made to lead to this machine is a stranger in a browser: it gets no answer.
@@ -32,6 +38,8 @@ class PublicRoutes:
     def __init__(self, names: frozenset[str] | None = None) -> None:
         self._names = names
         self.a2a: App | None = None
+        self.mcp: App | None = None
+        self.oauth: App | None = None
         self.site: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +48,13 @@ class PublicRoutes:
         if self._names is not None and not _is_ours(_host_of(scope), self._names):
             await _answer(send, 421, _MISDIRECTED)
             return
-        door = self.a2a if _below(path, A2A_PREFIXES) else self.site
+        door = self.site
+        if _below(path, A2A_PREFIXES):
+            door = self.a2a
+        elif _below(path, MCP_PREFIXES):
+            door = self.mcp
+        elif _below(path, OAUTH_PREFIXES):
+            door = self.oauth
         if door is None:
             await _answer(send, 503, _STARTING)
         else:
@@ -48,11 +62,12 @@ class PublicRoutes:
 
 
 class SandboxRoutes:
-    """A sandbox's socket: other agents and models. The operator's paths do not exist here."""
+    """A sandbox's socket: other agents, models and tools. The operator's paths do not exist here."""
 
     def __init__(self) -> None:
         self.a2a: App | None = None
         self.models: App | None = None
+        self.mcp: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its door."""
@@ -62,6 +77,8 @@ class SandboxRoutes:
             door = self.a2a
         elif _below(path, MODEL_PREFIXES):
             door = self.models
+        elif _below(path, MCP_PREFIXES):
+            door = self.mcp
         if door is None:
             await _answer(send, 404, _NOWHERE)
         else:
