@@ -21,6 +21,9 @@ from hive.testing.engines import DatabaseServer, open_messaging
 from hive.testing.engines import database_server as running_database_server
 
 PEERS = (
+    "unit/test_mcp_guest",
+    "interop/test_mcp_desktop",
+    "interop/test_mcp_a2a_bridge",
     "attacks/test_model_upstream_hostile",
     "interop/test_models_official_gemini",
     "interop/test_models_official_kinds",
@@ -28,10 +31,17 @@ PEERS = (
     "end_to_end/test_tiny_model",
     "end_to_end/test_gateway_node",
     "attacks/test_model_keys_planted",
+    "attacks/test_agents_that_break_things",
+    "attacks/test_build_environment",
+    "end_to_end/test_cli_models",
     "end_to_end/test_cli_terminal",
     "end_to_end/test_commands_and_remotes",
     "end_to_end/test_crash_recovery",
     "end_to_end/test_operations",
+    "end_to_end/test_remote_over_tls",
+    "end_to_end/test_runs_again",
+    "end_to_end/test_spend_",
+    "engines/test_killed_at_any_time",
     "interop/test_sdk_",
     "end_to_end/test_sdk_",
     "attacks/test_replay_reaches_out",
@@ -47,6 +57,14 @@ PEERS = (
     "unit/test_sdk_probe",
     "unit/test_sdk_push_served",
     "unit/test_sdk_user_",
+    "interop/test_mcp_hub_servers",
+    "unit/test_mcp_hub_http",
+    "end_to_end/test_mcp_reference_servers",
+    "attacks/test_mcp_stdio_packages",
+    "attacks/test_mcp_wire_",
+    "conformance/test_mcp_",
+    "interop/test_mcp_front_official",
+    "unit/test_mcp_front.",
 )
 """Files whose tests open servers or compare at length: they run with `-m peers`, not in the everyday suite."""
 

@@ -173,6 +173,7 @@ async def running_kernel(
         )
         kernel = build_kernel(ground, stage, stage)
         await kernel.budgets.load()
+        await kernel.approvals.load()
         async with kernel.supervisor.running():
             yield kernel
 

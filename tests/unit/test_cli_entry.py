@@ -120,7 +120,11 @@ def test_completion_offers_the_verbs():
         env=environment,
         check=False,
     )
-    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {"agent", "audit"}
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {
+        "agent",
+        "approve",
+        "audit",
+    }
 
 
 def test_a_port_in_use_names_its_holder():

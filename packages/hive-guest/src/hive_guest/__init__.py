@@ -7,6 +7,7 @@ An agent needs to know nothing of it. One that wants more than text in and text 
     artifact(value) hand out a file, text or data
     log(text)       write to the agent's log
     call(agent, text), agents()   ask other agents, find them
+    hive_guest.tools: use(name, ...), tools()   call tools, find them
     part(...)       one piece of an answer that is not plain text
 """
 

@@ -49,17 +49,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     uv_bin: str = ""
     index_url: str = ""
     index_hosts: tuple[str, ...] = ()
+    npm_registry_url: str = ""
+    node_bin: str = ""
     ssl_cert_file: str = ""
     environments_max_bytes: int = 20 << 30
     master_key: Secret = Secret("")
     operator_token: Secret = Secret("")
     metrics_token: Secret = Secret("")
     anonymous: bool = False
+    oauth_issuers: tuple[str, ...] = ()
+    oauth_registration: bool = False
     body_max_bytes: int = 4 << 20
     depth_max: int = 64
     request_timeout_s: float = 30.0
     tasks_in_flight_max: int = 2000
     requests_per_s: int = 2000
+    approval_hold_s: float = 10.0
+    approval_webhook: str = ""
     model_calls_per_task: int = 50
     model_loop: Literal["off", "warn", "pause", "stop"] = "warn"
     model_loop_calls: int = 20
@@ -185,6 +191,7 @@ def _from_file(file: Path | None, problems: list[str]) -> dict[str, object]:
 OUTSIDE_SETTINGS: Final = (
     "HIVE_CONFIG",
     "HIVE_DEBUG",
+    "HIVE_MCP_TOKEN",  # of `hive mcp`, which shows it to a node elsewhere
     # Of the SDK and its command, which stand alone.
     "HIVE_A2A_HOME",
     "HIVE_A2A_TOKEN",
@@ -220,6 +227,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
 
 OF_OTHERS: Final = {
     "index_url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
+    "npm_registry_url": ("NPM_CONFIG_REGISTRY", "npm_config_registry"),
     "ssl_cert_file": ("SSL_CERT_FILE",),
     "otlp_endpoint": ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
 }

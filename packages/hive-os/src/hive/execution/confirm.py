@@ -149,9 +149,11 @@ _NOUN: Final = {"runs": "program", "asks": "model", "calls": "agent", "uses": "t
 
 
 def _name_line(verb: str, name: str) -> str:
-    return (
-        f"{verb} ANY {_NOUN[verb].upper()}" if name == ANY else f"{verb} the {_NOUN[verb]} {name}"
-    )
+    if name == ANY:
+        return f"{verb} ANY {_NOUN[verb].upper()}"
+    if name.endswith(f".{ANY}"):
+        return f"{verb} all tools of the server {name[:-2]}"
+    return f"{verb} the {_NOUN[verb]} {name}"
 
 
 def _limit_lines(limits: Limits) -> list[str]:

@@ -6,10 +6,12 @@ out is checked before anything of it runs, sealed, and moved into place at once,
 killed leaves nothing that could be taken for an environment. Owners share nothing.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from anyio import to_thread
@@ -29,6 +31,26 @@ from hive.execution.source_copy import discard
 DISK_CHECK_S: Final = 1.0
 
 
+class EnvironmentRecipe(Protocol):
+    """How one kind of environment is made; `str()` says in a line what it is made of."""
+
+    def digest(self) -> str:
+        """Return what names the environment: equal recipes are one."""
+        ...
+
+    def cache(self) -> Path:
+        """Return the folder that its client keeps downloads in."""
+        ...
+
+    async def build(self, folder: BuildFolder, place: Path, on_line: Callable[[str], None]) -> None:
+        """Fill `folder.environment` so that it is right when it lies at `place`."""
+        ...
+
+    def seal(self, folder: BuildFolder, digest: str, now: datetime) -> Manifest:
+        """Check what came out, make it unchangeable, and say what it holds."""
+        ...
+
+
 class Environments:
     """Builds environments, finds those that exist, and removes those used longest ago."""
 
@@ -45,6 +67,9 @@ class Environments:
         self._clock = clock
         self._limits = limits or BuildLimits()
         self._store = EnvironmentStore(settings.state)
+        self._driver = driver
+        self._doors = doors
+        self._held: Counter[str] = Counter()
         self._builder = EnvironmentBuilder(
             settings=settings,
             driver=driver,
@@ -54,9 +79,29 @@ class Environments:
         )
 
     @property
+    def driver(self) -> SandboxDriver:
+        """Return the tier behind whose walls builds run."""
+        return self._driver
+
+    @property
+    def doors(self) -> BuilderDoors:
+        """Return what opens the way out for a build."""
+        return self._doors
+
+    @property
     def store(self) -> EnvironmentStore:
         """Return where the environments lie."""
         return self._store
+
+    @contextmanager
+    def held(self, digest: str) -> Iterator[None]:
+        """Keep an environment from being removed while something runs on it."""
+        self._held[digest] += 1
+        try:
+            yield
+        finally:
+            self._held[digest] -= 1
+            self._held += Counter()
 
     def digest(self, plan: EnvironmentPlan) -> str:
         """Return what names a plan's environment."""
@@ -84,57 +129,65 @@ class Environments:
             TierUnavailableError: the walls for the build cannot be raised.
 
         """
-        digest = await to_thread.run_sync(self.digest, plan)
+        return await self.make(_PythonRecipe(self, self._builder, plan), on_line=on_line)
+
+    async def resolve(self, plan: EnvironmentPlan, *, on_line: Callable[[str], None]) -> list[str]:
+        """Return the plan's packages as the index has them now, each with its version.
+
+        Raises:
+            BuildError: the index does not have one.
+
+        """
+        async with (
+            self._store.locked("resolve", timeout_s=self._limits.timeout_s),
+            self._store.building("resolve") as folder,
+        ):
+            return await self._builder.resolve(plan, folder, on_line)
+
+    async def make(self, recipe: EnvironmentRecipe, *, on_line: Callable[[str], None]) -> Manifest:
+        """Return the environment of a recipe; build it when there is none.
+
+        Raises:
+            BuildError: it did not build, or would run code before the agent; nothing is kept.
+            TierUnavailableError: the walls for the build cannot be raised.
+
+        """
+        digest = await to_thread.run_sync(recipe.digest)
         found = await to_thread.run_sync(self._store.find, digest)
         if found:
             return found
         async with self._store.locked(digest, timeout_s=self._limits.timeout_s * 2):
             found = await to_thread.run_sync(self._store.find, digest)
-            return found or await self._build(plan, digest, on_line)
+            return found or await self._build(recipe, digest, on_line)
 
     async def trim(self, keep: frozenset[str]) -> int:
         """Remove environments and caches over their bound, those used longest ago first.
 
         `keep` are the digests that agents have. Returns the bytes that became free.
         """
-        return await self._store.trim(keep, max_bytes=self._settings.environments_max_bytes)
+        used = keep | frozenset(self._held)
+        return await self._store.trim(used, max_bytes=self._settings.environments_max_bytes)
 
     async def _build(
-        self, plan: EnvironmentPlan, digest: str, on_line: Callable[[str], None]
+        self, recipe: EnvironmentRecipe, digest: str, on_line: Callable[[str], None]
     ) -> Manifest:
         begun = self._clock.monotonic()
-        on_line(f"Building its environment: {len(plan.packages)} requirements, {plan.interpreter}.")
+        on_line(f"Building its environment: {recipe}.")
         async with self._store.building(digest) as folder:
             try:
-                cache = self._store.cache(plan.owner, plan.allow_build)
-                async with self._disk_watched(folder, cache):
-                    await self._builder.build(plan, folder, self._store.place(digest), on_line)
+                async with self._disk_watched(folder, recipe.cache()):
+                    await recipe.build(folder, self._store.place(digest), on_line)
             except TierUnavailableError:
                 raise
             except SandboxError as error:
                 raise BuildError(
                     "The agent's environment did not build.", why=str(error), fix=error.fix
                 ) from error
-            manifest = await to_thread.run_sync(self._seal, folder, plan, digest)
+            manifest = await to_thread.run_sync(recipe.seal, folder, digest, self._clock.now())
             await to_thread.run_sync(self._store.publish, folder, manifest)
         seconds = self._clock.monotonic() - begun
         on_line(f"Its environment is ready: {len(manifest.packages)} packages, {seconds:.1f} s.")
         return manifest
-
-    def _seal(self, folder: BuildFolder, plan: EnvironmentPlan, digest: str) -> Manifest:
-        # Nothing runs any more, so this look is the one that counts.
-        found = startup.check_startup(folder.environment, allow_build=plan.allow_build)
-        return Manifest(
-            digest=digest,
-            requirements=tuple(sorted(set(plan.requirements))),
-            python=str(plan.interpreter),
-            uv=find_uv(self._settings.uv_bin).version,
-            allow_build=plan.allow_build,
-            packages=startup.installed(folder.environment),
-            startup=tuple(f"{one.path} of {one.package}" for one in found),
-            size_bytes=startup.seal(folder.environment),
-            built_at=self._clock.now(),
-        )
 
     @asynccontextmanager
     async def _disk_watched(self, folder: BuildFolder, cache: Path) -> AsyncIterator[None]:
@@ -172,6 +225,45 @@ class Environments:
         size = startup.folder_bytes(folder.environment)
         size += startup.folder_bytes(cache, since=begun)
         return f"It takes more than {most >> 20} MiB." if size > most else ""
+
+
+class _PythonRecipe:
+    """How the environment of a plan is made."""
+
+    def __init__(
+        self, environments: Environments, builder: EnvironmentBuilder, plan: EnvironmentPlan
+    ) -> None:
+        self._environments = environments
+        self._builder = builder
+        self._plan = plan
+
+    def __str__(self) -> str:
+        return f"{len(self._plan.packages)} requirements, {self._plan.interpreter}"
+
+    def digest(self) -> str:
+        return self._environments.digest(self._plan)
+
+    def cache(self) -> Path:
+        return self._environments.store.cache(self._plan.owner, self._plan.allow_build)
+
+    async def build(self, folder: BuildFolder, place: Path, on_line: Callable[[str], None]) -> None:
+        await self._builder.build(self._plan, folder, place, on_line)
+
+    def seal(self, folder: BuildFolder, digest: str, now: datetime) -> Manifest:
+        plan = self._plan
+        # Nothing runs any more, so this look is the one that counts.
+        found = startup.check_startup(folder.environment, allow_build=plan.allow_build)
+        return Manifest(
+            digest=digest,
+            requirements=tuple(sorted(set(plan.requirements))),
+            python=str(plan.interpreter),
+            uv=self._builder.uv.version,
+            allow_build=plan.allow_build,
+            packages=startup.installed(folder.environment),
+            startup=tuple(f"{one.path} of {one.package}" for one in found),
+            size_bytes=startup.seal(folder.environment),
+            built_at=now,
+        )
 
 
 def _only(group: ExceptionGroup[Exception]) -> Exception:

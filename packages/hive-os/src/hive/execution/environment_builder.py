@@ -18,7 +18,7 @@ from hive.core.ids import OwnerId, plain_text
 from hive.core.settings import Settings
 from hive.execution import environment_index as index
 from hive.execution import environment_startup as startup
-from hive.execution.environment_python import Interpreter, find_uv
+from hive.execution.environment_python import Interpreter, UvProgram, find_uv
 from hive.execution.environment_store import BuildFolder, EnvironmentStore
 from hive.execution.ports import BuilderDoors, Opening, SandboxDriver
 from hive.execution.spec_file import host_rule
@@ -144,6 +144,31 @@ class EnvironmentBuilder:
             )
             # A file that does not compile is one the package never imports: no reason to fail.
             await step.run(_compile(plan, place), mounts, "")
+
+    @property
+    def uv(self) -> UvProgram:
+        """Return the uv that builds."""
+        return find_uv(self._settings.uv_bin)
+
+    async def resolve(
+        self, plan: EnvironmentPlan, folder: BuildFolder, on_line: Callable[[str], None]
+    ) -> list[str]:
+        """Return the plan's packages with the versions that the index would give now.
+
+        Raises:
+            BuildError: the index does not have one.
+
+        """
+        url, hosts = await self._hosts(plan, on_line)
+        await to_thread.run_sync(self._write_work, folder.work, plan)
+        cache = await to_thread.run_sync(self._store.cache, plan.owner, plan.allow_build)
+        keep = PathRule(host=str(cache), inside=CACHE_INSIDE, access=Access.WRITE)
+        found: list[str] = []
+        async with self._doors.open(plan.owner, Grant(hosts=hosts)) as opening:
+            step = _Step(self, opening, url, found.append)
+            mounts = (*self._reads(plan, folder.work), keep)
+            await step.run(_resolve(plan), mounts, "The list of packages")
+        return found
 
     async def command(
         self,
@@ -293,6 +318,21 @@ def _install(plan: EnvironmentPlan, place: Path) -> tuple[str, ...]:
         "--requirements",
         f"{WORK_INSIDE}/requirements.txt",
         *limits,
+    )
+
+
+def _resolve(plan: EnvironmentPlan) -> tuple[str, ...]:
+    wheels = () if plan.allow_build else ("--only-binary", ":all:")
+    quiet = ("--quiet", "--no-deps", "--no-header", "--no-annotate", "--no-strip-extras")
+    python = ("--python", plan.interpreter.path)
+    return (
+        *_uv(plan),
+        "pip",
+        "compile",
+        *quiet,
+        *python,
+        *wheels,
+        f"{WORK_INSIDE}/requirements.txt",
     )
 
 

@@ -35,7 +35,10 @@ _FLAT_ENVIRONMENT_BYTES: Final = 64 << 20
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an environment holds; it lies inside it, written last."""
+    """What an environment holds; it lies inside it, written last.
+
+    `integrity` is what the registry's client checked each package against, where it tells.
+    """
 
     digest: str
     requirements: tuple[str, ...]
@@ -46,6 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     startup: tuple[str, ...]
     size_bytes: int
     built_at: datetime
+    integrity: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +76,12 @@ class EnvironmentStore:
         """Return where an environment lies, or would lie."""
         return self._top / digest
 
-    def cache(self, owner: OwnerId, allow_build: bool) -> Path:  # noqa: FBT001 - run in a thread, by position
-        """Return an owner's own cache; builds never write the one that wheels come from."""
-        kind = "builds" if allow_build else "wheels"
+    def cache(self, owner: OwnerId, allow_build: bool, client: str = "") -> Path:  # noqa: FBT001 - run in a thread, by position
+        """Return an owner's own cache; builds never write the one that wheels come from.
+
+        A package client other than the default has its own.
+        """
+        kind = client + ("builds" if allow_build else "wheels")
         folder = self._caches / sha256_hex(owner.encode())[:16] / kind
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.utime(folder)

@@ -1,6 +1,6 @@
 """The launcher: a small process that forks sandboxes, so that starting one does not start a Python.
 
-The node starts it from its main thread and sends plans over a socket, each with four file descriptors. It
+The node starts it from its main thread and sends plans over a socket, each with its file descriptors. It
 has one thread, imports the standard library and the walls, keeps no secret longer than a fork, and dies with
 the node; every sandbox dies with it.
 """
@@ -21,7 +21,7 @@ from hive.execution.walls.plan import PLAN_MAX_BYTES, SandboxPlan, read_plan
 SANDBOXES_MAX: Final = 1024
 FIRST_UID: Final = 200_001
 _BLOCKS_MAX: Final = 64
-_FDS_PER_PLAN: Final = 4
+_FDS_MAX: Final = 5
 
 
 class Launcher:
@@ -48,7 +48,7 @@ class Launcher:
         self._control.send(b"ready")
         while True:
             try:
-                data, fds, _, _ = socket.recv_fds(self._control, PLAN_MAX_BYTES + 1, _FDS_PER_PLAN)
+                data, fds, _, _ = socket.recv_fds(self._control, PLAN_MAX_BYTES + 1, _FDS_MAX)
             except ConnectionError:
                 return  # the node ended with a plan on its way: the same as its end closing
             if not data:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, TypeVarTuple
+from typing import Final, NamedTuple, TypeVarTuple
 
 import anyio
 
@@ -26,6 +26,7 @@ from hive.execution.ports import Wall
 from hive.execution.walls.plan import WALL_NAMES, SandboxPlan
 
 Given = TypeVarTuple("Given")
+
 START_TIMEOUT_S: Final = 20.0
 DEATH_TIMEOUT_S: Final = 5.0
 REPORT_MAX_BYTES: Final = 64 << 10
@@ -40,6 +41,13 @@ _STAGES_THAT_MEAN_UNAVAILABLE: Final = (
 )
 
 
+class StreamEnds(NamedTuple):
+    """The node's ends of a command's standard input and output; they never block."""
+
+    given: io.FileIO
+    told: io.FileIO
+
+
 @dataclass(kw_only=True)
 class LaunchedSandbox:
     """The node's hold on one sandbox."""
@@ -49,6 +57,7 @@ class LaunchedSandbox:
     memory_bytes: int
     pid: int = 0
     uid: int = 0
+    streams: StreamEnds | None = None
     walls: tuple[Wall, ...] = ()
     group_memory: str = ""
     group_processes: str = ""
@@ -221,21 +230,39 @@ async def _hand_over(
         given_away.enter_context(status_inside)
         printed, inside = [], []
         for _ in ("out", "err"):
-            reader, writer = os.pipe()
-            printed.append(stack.enter_context(io.FileIO(reader)))
-            inside.append(given_away.enter_context(io.FileIO(writer, "w")))
-            os.set_blocking(reader, False)
+            reader, writer = open_pipe(stack, given_away)
+            os.set_blocking(reader.fileno(), False)
+            printed.append(reader)
+            inside.append(writer)
+        ends: list[io.FileIO | socket.socket] = [*inside, turn_inside, status_inside]
+        streams = None
+        if plan.streams:
+            theirs, ours = open_pipe(given_away, stack)
+            os.set_blocking(ours.fileno(), False)
+            streams = StreamEnds(given=ours, told=printed.pop(0))
+            ends.append(theirs)
         status.settimeout(0)
         turn.settimeout(0)
         sandbox = LaunchedSandbox(
             turn_socket=turn,
             lines=PrintedLines(clock=clock, on_line=on_line),
             memory_bytes=plan.sizes.memory_bytes,
+            streams=streams,
         )
         stack.callback(sandbox.close)
-        ends = [end.fileno() for end in inside]
-        await link.send(plan, [*ends, turn_inside.fileno(), status_inside.fileno()])
+        await link.send(plan, [end.fileno() for end in ends])
     return sandbox, status, printed
+
+
+def open_pipe(
+    reading: contextlib.ExitStack, writing: contextlib.ExitStack
+) -> tuple[io.FileIO, io.FileIO]:
+    """Open a pipe whose two ends are closed by two stacks."""
+    reader, writer = os.pipe()
+    return (
+        reading.enter_context(io.FileIO(reader)),
+        writing.enter_context(io.FileIO(writer, "w")),
+    )
 
 
 async def _within(

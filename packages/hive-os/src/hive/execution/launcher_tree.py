@@ -2,7 +2,8 @@
 
 The keeper (in the launcher's process namespace) waits and tells how it ended. The first process builds the
 walls around itself, forwards the loopback ports to the node's sockets, reaps, and dies with the keeper; with
-it dies everything inside. The agent gets four file descriptors and an explicit environment.
+it dies everything inside. The agent gets four file descriptors (a command with streams three) and an explicit
+environment.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from hive_guest import forward
 
 CONNECTIONS_MAX: Final = 256
 FAILED: Final = 125
+_TURN_FD: Final = 3
 _STATUS_FD: Final = 4
 _TOLD_MAX_CHARS: Final = 500
 _OOM_AGENT: Final = b"1000"
@@ -39,12 +41,22 @@ _OOM_OWN: Final = b"0"
 
 
 class SandboxPipes(NamedTuple):
-    """File descriptors that the node sent along: where the agent prints, its turns, and our reports."""
+    """File descriptors that the node sent along: where the agent prints, its turns, and our reports.
+
+    `given` is the standard input of a command with streams, which has no turns.
+    """
 
     out: int
     err: int
     turn: int
     status: int
+    given: int = -1
+
+    def close_all_but_reports(self) -> None:
+        """Close what belongs to the agent alone: an end held elsewhere would hide that it closed its own."""
+        for unused in (self.out, self.err, self.turn, self.given):
+            if unused >= 0:
+                os.close(unused)
 
 
 class SandboxGround(NamedTuple):
@@ -85,8 +97,7 @@ def keep(plan: SandboxPlan, pipes: SandboxPipes, ground: SandboxGround) -> NoRet
             _first(plan, pipes, ground, report, to_first[0], from_first[1])
         os.close(to_first[0])
         os.close(from_first[1])
-        for unused in (pipes.out, pipes.err, pipes.turn):
-            os.close(unused)
+        pipes.close_all_but_reports()
         _announce(first, pipes.status, ground)
         stage = "user"
         _join_groups(plan, ground, first, report)
@@ -258,8 +269,7 @@ def _start_agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport, sco
         _agent(plan, pipes, report)
     os.write(score, _OOM_OWN)
     os.close(score)
-    for unused in (pipes.out, pipes.err, pipes.turn):
-        os.close(unused)
+    pipes.close_all_but_reports()
 
     def reap(_signal: int, _frame: FrameType | None) -> None:
         _reap(agent, pipes.status)
@@ -302,14 +312,15 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
 
 
 def _arrange_descriptors(pipes: SandboxPipes) -> int:
-    """Leave 0 empty, 1 and 2 printing, 3 the turns, and the report pipe until the program runs."""
-    high = [os.dup(fd) for fd in pipes]
-    floor = max(high) + 1
-    high = [_dup_above(fd, floor) for fd in high]
-    empty = _dup_above(os.open("/dev/null", os.O_RDONLY), floor)
-    for source, target in ((empty, 0), (high[0], 1), (high[1], 2), (high[2], 3)):
-        os.dup2(source, target, inheritable=True)
-    os.dup2(high[3], _STATUS_FD, inheritable=False)
+    """Leave 0 empty or given, 1 and 2 printing, 3 the turns, and the report pipe until the program runs."""
+    streams = pipes.given >= 0
+    given = pipes.given if streams else os.open("/dev/null", os.O_RDONLY)
+    sources = [os.dup(fd) for fd in (given, pipes.out, pipes.err, pipes.turn, pipes.status)]
+    floor = max(sources) + 1
+    *high, status = [_dup_above(fd, floor) for fd in sources]
+    for target, source in enumerate(high):
+        os.dup2(source, target, inheritable=not (streams and target == _TURN_FD))
+    os.dup2(status, _STATUS_FD, inheritable=False)
     kernel.close_from(_STATUS_FD + 1)
     return _STATUS_FD
 

@@ -24,7 +24,12 @@ import hive_guest
 from hive.core.clock import Clock
 from hive.core.errors import SandboxError
 from hive.execution.launcher_logs import PrintedLines
-from hive.execution.launcher_sandbox import START_TIMEOUT_S, LaunchedSandbox
+from hive.execution.launcher_sandbox import (
+    START_TIMEOUT_S,
+    LaunchedSandbox,
+    StreamEnds,
+    open_pipe,
+)
 from hive.execution.ports import Wall
 from hive.execution.walls.plan import GATE_INSIDE, OUTBOX_INSIDE, WALL_NAMES, SandboxPlan
 
@@ -64,18 +69,28 @@ async def launch_unwalled(
     failure: Exception | None = None
     ours, theirs = socket.socketpair()
     ours.settimeout(0)
-    with ours, theirs, TemporaryDirectory(prefix="hive-unwalled-") as home:
+    with (
+        contextlib.ExitStack() as stack,
+        contextlib.ExitStack() as given_away,
+        ours,
+        theirs,
+        TemporaryDirectory(prefix="hive-unwalled-") as home,
+    ):
         sandbox = UnwalledSandbox(
             turn_socket=ours,
             lines=PrintedLines(clock=clock, on_line=on_line),
             memory_bytes=plan.sizes.memory_bytes,
             walls=tuple(Wall(name=name, stands=False, detail=reason) for name in WALL_NAMES),
         )
+        standard: tuple[int, int] = (subprocess.DEVNULL, subprocess.PIPE)
+        if plan.streams:
+            sandbox.streams, standard = _open_streams(stack, given_away)
         async with _forwarder(_routes(plan)) as ports, anyio.create_task_group() as tasks:
             try:
-                process = await _start(plan, ports, home, theirs)
+                process = await _start(plan, ports, home, theirs, standard)
                 sandbox.pid = process.pid
                 theirs.close()
+                given_away.close()
                 tasks.start_soon(_follow, sandbox, process)
                 yield sandbox
             except Exception as error:  # noqa: BLE001 - raised again below, outside the task group
@@ -87,12 +102,17 @@ async def launch_unwalled(
 
 
 async def _start(
-    plan: SandboxPlan, ports: Mapping[int, int], home: str, turn: socket.socket
+    plan: SandboxPlan,
+    ports: Mapping[int, int],
+    home: str,
+    turn: socket.socket,
+    standard: tuple[int, int],
 ) -> Process:
     try:
         return await anyio.open_process(
             plan.argv,
-            stdin=subprocess.DEVNULL,
+            stdin=standard[0],
+            stdout=standard[1],
             env=_environment(plan, ports, home) | {"HIVE_TURN_FD": str(turn.fileno())},
             cwd=home,
             pass_fds=(turn.fileno(),),
@@ -100,6 +120,16 @@ async def _start(
         )
     except OSError as error:
         raise SandboxError("The agent did not start.", why=str(error)) from error
+
+
+def _open_streams(
+    ours: contextlib.ExitStack, theirs: contextlib.ExitStack
+) -> tuple[StreamEnds, tuple[int, int]]:
+    given_inside, given = open_pipe(theirs, ours)
+    told, told_inside = open_pipe(ours, theirs)
+    for end in (given, told):
+        os.set_blocking(end.fileno(), False)
+    return StreamEnds(given=given, told=told), (given_inside.fileno(), told_inside.fileno())
 
 
 async def _follow(sandbox: UnwalledSandbox, process: Process) -> None:

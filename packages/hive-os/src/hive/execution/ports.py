@@ -210,6 +210,69 @@ class Opening:
     outbox_directory: str = ""
 
 
+class WalledCommand(Protocol):
+    """A command behind the walls whose standard input and output are streams of the node's.
+
+    Nothing is kept in the node but what could not be written yet, and that is bounded.
+    """
+
+    @property
+    def walls(self) -> Sequence[Wall]:
+        """Return the walls around it."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Return the host pid of its first process, 0 when there is none."""
+        ...
+
+    @property
+    def printed(self) -> str:
+        """Return the last lines of its standard error."""
+        ...
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return what it wrote, as soon as there is something; it waits while nobody reads.
+
+        Raises:
+            anyio.EndOfStream: it closed its output or is dead.
+            anyio.ClosedResourceError: `aclose` was called.
+
+        """
+        ...
+
+    async def send(self, item: bytes) -> None:
+        """Hand over the whole of `item`, or nothing where cancelled; waits while too much is unread.
+
+        Raises:
+            TooLargeError: it is more than may ever wait.
+            anyio.BrokenResourceError: it reads no more.
+            anyio.ClosedResourceError: its input was closed.
+
+        """
+        ...
+
+    async def send_eof(self) -> None:
+        """Close its input once everything is written; how a polite command learns that it may go."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close both streams; the command itself ends with its context."""
+        ...
+
+    async def wait_dead(self) -> str:
+        """Wait until it is gone; return why."""
+        ...
+
+    async def stats(self) -> SandboxStats:
+        """Measure it."""
+        ...
+
+    def kill(self, reason: str) -> None:
+        """Kill everything inside at once; may be called from any thread, more than once."""
+        ...
+
+
 class SandboxDriver(Protocol):
     """A tier: prepares artifacts and spawns sandboxes."""
 
@@ -247,6 +310,27 @@ class SandboxDriver(Protocol):
 
         Raises:
             SandboxError: it did not start or ran past `timeout_s`.
+
+        """
+        ...
+
+    def open(
+        self,
+        argv: Sequence[str],
+        *,
+        mounts: Sequence[PathRule],
+        opening: Opening,
+        limits: Limits,
+        on_line: Callable[[str], None],
+    ) -> AbstractAsyncContextManager[WalledCommand]:
+        """Start a command behind the same walls, with streams; leaving the context kills it.
+
+        It sees the environment of `opening` and nothing else but where its own folders are. Lines of its
+        standard error go to `on_line`, stripped and bounded.
+
+        Raises:
+            TierUnavailableError: a demanded wall cannot be built.
+            SandboxError: it did not start.
 
         """
         ...

@@ -39,6 +39,11 @@ class Preparer:
         self._home = home
         self._environments = environments
 
+    @property
+    def environments(self) -> Environments:
+        """Return where the environments come from."""
+        return self._environments
+
     async def prepare(
         self, spec: AgentSpec, owner: OwnerId, *, on_line: Callable[[str], None]
     ) -> Prepared:

@@ -1,6 +1,6 @@
 """From what a user typed to an agent spec: find the source, read what it says of itself, run nothing.
 
-`./path.py:attr`, `./path.py`, a folder, `https://host/`, or a command. Only files are read here; what an
+`./path.py:attr`, `./path.py`, a folder, `https://host/`, `mcp:SERVER`, or a command. Only files are read here; what an
 attribute *is* finds the guest out, behind the walls.
 """
 
@@ -25,6 +25,7 @@ from hive.execution.source_files import (
     visible_files,
     visible_named,
 )
+from hive.execution.source_server import find_server, names_server
 from hive.execution.spec_file import SpecTable
 from hive.execution.spec_project import ProjectTable
 from hive.execution.spec_requirements import checked_requirement, read_requirements
@@ -37,9 +38,7 @@ _ATTRIBUTE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PLAIN_NAMES: Final = frozenset(
     {"", "agent", "app", "main", "run", "graph", "root_agent", "crew", "handle", "__main__"}
 )
-_FORMS: Final = (
-    "Known forms: ./path.py:attribute, a folder, https://host/, or -- COMMAND ARGUMENTS."
-)
+_FORMS: Final = "Known forms: ./path.py:attribute, a folder, https://host/, mcp:SERVER, or -- COMMAND ARGUMENTS."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +62,9 @@ def find_source(text: str, *, cwd: Path, home: Path, name: str = "") -> FoundSou
         TooLargeError: its folder is too large.
 
     """
+    if names_server(text):
+        spec, visible = find_server(text, name_given=name)
+        return FoundSource(spec=spec, visible=visible)
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", text)
     if scheme:
         return _remote(text, name, SpecTable(), folder=cwd, home=home)

@@ -29,6 +29,9 @@ _HOST: Final = re.compile(
 )
 _ADDRESS: Final = re.compile(r"[0-9.]+|\[[0-9a-f:.]+\]")
 _NAME: Final = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
+_TOOL: Final = re.compile(
+    r"[a-z0-9][a-z0-9_-]{0,62}(?:\.(?:\*|[A-Za-z0-9_][A-Za-z0-9._:/-]{0,127}))?"
+)
 _RESERVED_VARIABLES: Final = ("HIVE_", "LD_", "PYTHON", "GCONV_PATH", "PATH", "HOME", "SSL_CERT")
 _KERNEL_FOLDERS: Final = ("/proc", "/sys", "/dev")
 _KERNEL_PLACES: Final = (*_KERNEL_FOLDERS, "/run")
@@ -135,7 +138,7 @@ def needs_of(table: SpecTable, *, folder: Path, home: Path) -> Grant:
         programs=_names(needs.programs, "needs.programs"),
         models=_names(needs.models, "needs.models"),
         agents=tuple(one if one == "*" else _agent(one) for one in needs.agents),
-        tools=_names(needs.tools, "needs.tools"),
+        tools=tuple(tool_name(one) for one in needs.tools),
         gpu=needs.gpu,
         packages=needs.packages,
         limits=Limits(**given),
@@ -165,6 +168,22 @@ def host_rule(text: str) -> HostRule:
             fix="Write the name without a scheme and a path.",
         )
     return HostRule(host=host, ports=tuple(numbers) if ports else (443,))
+
+
+def tool_name(text: str) -> str:
+    """Read `SERVER.TOOL`, `SERVER.*`, `SERVER` (which means all of it) or `*`.
+
+    Raises:
+        SpecError: it is none of these.
+
+    """
+    if text != "*" and not _TOOL.fullmatch(text):
+        raise SpecError(
+            f"needs.tools: {printable(text)} is no tool.",
+            why="A tool is `server.tool`; `server` means all tools of one, `*` all there are.",
+            fix="See `hive tool list --tools`.",
+        )
+    return text if "." in text or text == "*" else f"{text}.*"
 
 
 def relative_path(text: str, *, where: str) -> str:

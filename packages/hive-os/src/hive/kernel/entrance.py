@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from hive.core.call import Admitted, Call, Decision, Refused
+from hive.core.call import Admitted, Call, Decision, Obligation, ObligationKind, Refused
 from hive.core.clock import Clock
 from hive.core.errors import EngineError, HiveError, LedgerError
 from hive.core.ids import TaskId
 from hive.core.randomness import Randomness
 from hive.core.task import TaskMove
 from hive.kernel.admission import Admission
+from hive.kernel.approval_book import ApprovalBook
+from hive.kernel.approvals import ApprovalRule
 from hive.kernel.calls import CallMaker
 from hive.kernel.outcomes import append_patiently
 from hive.kernel.ports import Attempt
@@ -42,8 +44,10 @@ class Entrance:
         tracer: Tracer,
         commit: Callable[[bytes], str],
         keeper: AskedKeeper,
+        approvals: ApprovalBook,
     ) -> None:
         self._admission = admission
+        self._approvals = approvals
         self._clock = clock
         self._writer = writer
         self._refusals = refusals
@@ -86,11 +90,41 @@ class Entrance:
             await self.refuse(call, refused, b"")
         return refused
 
-    async def admit_and_record(self, call: Call, arguments: bytes) -> Decision:
-        """Judge a call and make its intent durable, or its refusal."""
+    async def admit(self, call: Call, arguments: bytes) -> Decision:
+        """Judge a call, and wait some seconds for a person's yes where a rule demands one.
+
+        A refusal is recorded. Claims of a yes that is not written have to be given back, as `write` does.
+        """
         decision = self.judge(call)
+        if isinstance(decision, Admitted):
+            rule = self._approvals.needed(call, arguments)
+            if rule is not None:
+                # Nobody else shall be refused for what a call holds that may never happen.
+                self._admission.give_back(decision)
+                decision = await self._with_yes(call, rule, arguments)
         if isinstance(decision, Refused):
             await self.refuse(call, decision, arguments)
+        return decision
+
+    async def _with_yes(self, call: Call, rule: ApprovalRule, arguments: bytes) -> Decision:
+        yes = await self._approvals.obtain(call, rule, arguments)
+        if isinstance(yes, Refused):
+            return yes
+        decision = self.judge(call)
+        if isinstance(decision, Refused):
+            self._approvals.give_back((yes,))
+            return decision
+        duty = Obligation(kind=ObligationKind.APPROVAL, check=yes.kind, detail=rule.id)
+        return replace(
+            decision,
+            claims=(*decision.claims, yes),
+            obligations=(*decision.obligations, duty),
+        )
+
+    async def admit_and_record(self, call: Call, arguments: bytes) -> Decision:
+        """Judge a call and make its intent durable, or its refusal."""
+        decision = await self.admit(call, arguments)
+        if isinstance(decision, Refused):
             return decision
         refused = await self.write(call, decision, (), call.task, arguments=arguments)
         return refused or decision
@@ -112,12 +146,18 @@ class Entrance:
                 draft = intent(call, admitted, agent=agent, task=task, moves=moves)
                 await self._writer.append(self._with_arguments(draft, call, arguments), then=then)
         except (EngineError, LedgerError) as error:
-            self._admission.give_back(admitted)
+            self._give_back(admitted)
             return Refused(check="ledger", reason=error.what, detail=str(error), retry_after_s=1.0)
         except BaseException:
-            self._admission.give_back(admitted)
+            self._give_back(admitted)
             raise
+        if admitted.obligations:
+            await self._approvals.settle(admitted.claims)
         return None
+
+    def _give_back(self, admitted: Admitted) -> None:
+        self._admission.give_back(admitted)
+        self._approvals.give_back(admitted.claims)
 
     async def refuse(self, call: Call, refused: Refused, arguments: bytes) -> None:
         """Write that a call was refused, up to the rate at which refusals are written."""

@@ -1,6 +1,6 @@
 """What every hosted agent needs of the node, and the names under which it finds its handle."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,9 @@ KEY_NAMES: Final = (
     "ANTHROPIC_API_KEY",
     "GOOGLE_API_KEY",
     "GEMINI_API_KEY",
+    "HIVE_MCP_KEY",
 )
+MCP_ADDRESS: Final = "HIVE_MCP_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,3 +71,14 @@ def first_error(error: Exception) -> Exception:
 def keys_of(handle: str) -> dict[str, str]:
     """Return the variables in which frameworks look for a key; all of them hold the handle."""
     return dict.fromkeys(KEY_NAMES, handle)
+
+
+def opened_with(handle: str, doors: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of an agent: its doors, and the handle wherever a client looks for a key.
+
+    Many clients of tools take an address and no key, so the address holds the handle as well.
+    """
+    environment = {**doors, **keys_of(handle)}
+    if MCP_ADDRESS in doors:
+        environment[MCP_ADDRESS] = f"{doors[MCP_ADDRESS]}/~{handle}"
+    return environment

@@ -15,6 +15,7 @@ from hive.ledger.entry import Draft, EntryKind
 
 FRAMES_KEPT_MAX_BYTES: Final = 16 << 20
 NOTE_MAX_CHARS: Final = 2000
+PARKED: Final = "effect.parked"
 TARGET_MAX_CHARS: Final = 512
 _FRAMES: Final = msgspec.msgpack.Encoder()
 _UNFRAMES: Final = msgspec.msgpack.Decoder(list[bytes])
@@ -98,7 +99,7 @@ def hold(
     """Return the line that says which effect waits for a person's decision."""
     return Draft(
         kind=EntryKind.HOLD,
-        name="effect.parked",
+        name=PARKED,
         body={"call": held, "turn_of": job_call.id, "reason": reason[:NOTE_MAX_CHARS]},
         at=clock.now(),
         owner=job_call.principal.owner,

@@ -28,7 +28,7 @@ from hive.kernel.lines import (
     recorded_call,
 )
 from hive.kernel.playback import Playback
-from hive.kernel.record import event
+from hive.kernel.record import PARKED, event
 from hive.kernel.replay import Rerun
 from hive.kernel.run_record import FORKED_FROM
 from hive.kernel.turns import CHAIN_DEPTH_MAX
@@ -153,7 +153,7 @@ class Recovery:
                 holds = [
                     entry
                     for entry in await entries_of_task(self._database, task.id)
-                    if entry.kind is EntryKind.HOLD
+                    if entry.kind is EntryKind.HOLD and entry.name == PARKED
                 ]
                 if holds:
                     found.append((task, holds[-1]))

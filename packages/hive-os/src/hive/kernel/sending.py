@@ -99,9 +99,8 @@ class MessageSender:
 
     async def _open(self, sending: _Sending, agent: AgentId) -> Refused | Delivery:
         call = sending.call
-        decision = self._entrance.judge(call)
+        decision = await self._entrance.admit(call, sending.arguments)
         if isinstance(decision, Refused):
-            await self._entrance.refuse(call, decision, sending.arguments)
             return decision
         task_id = TaskId(new_id(self._clock, self._randomness))
         context = sending.message.context_id or ContextId(new_id(self._clock, self._randomness))
@@ -122,9 +121,8 @@ class MessageSender:
 
     async def _resume(self, sending: _Sending, task: Task) -> Refused | Delivery:
         call = sending.call
-        decision = self._entrance.judge(call)
+        decision = await self._entrance.admit(call, sending.arguments)
         if isinstance(decision, Refused):
-            await self._entrance.refuse(call, decision, sending.arguments)
             return decision
         message = replace(sending.message, context_id=task.context_id)
         asked = [] if task.status_message is None else [task.status_message]

@@ -7,7 +7,7 @@ from hive.core.grant import Grant
 from hive.core.ids import SandboxId, new_id
 from hive.core.spec import AgentSpec
 from hive.execution.ports import Opening, Prepared
-from hive.kernel.host_parts import HostParts, Slot, keys_of
+from hive.kernel.host_parts import HostParts, Slot, opened_with
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def open_slot(
             opening = Opening(
                 sandbox_id=sandbox_id,
                 gate_directory=str(directory),
-                environment={**doors, **keys_of(handle)},
+                environment=opened_with(handle, doors),
             )
             spawned = parts.driver.spawn(prepared, grant, opening)
             sandbox = await stack.enter_async_context(spawned)

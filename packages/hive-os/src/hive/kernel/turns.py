@@ -78,6 +78,7 @@ class _Bound:
     agent: AgentId
     grant: Grant
     builds: bool = False
+    serves: tuple[str, OwnerId] | None = None
     turn: RunningTurn | None = None
     strays: int = 0
 
@@ -91,14 +92,23 @@ class TurnBook:
     _turns: dict[TurnId, RunningTurn] = field(default_factory=dict)
 
     def bind(
-        self, sandbox: SandboxId, agent: AgentId, grant: Grant, *, builds: bool = False
+        self,
+        sandbox: SandboxId,
+        agent: AgentId,
+        grant: Grant,
+        *,
+        builds: bool = False,
+        serves: tuple[str, OwnerId] | None = None,
     ) -> str:
         """Register a sandbox; return the handle that its agent finds in its environment.
 
-        One that `builds` an environment has no turns, and goes out on the node's own behalf.
+        One that `builds` an environment has no turns, and goes out on the node's own behalf. One that
+        `serves` tools has none either: it goes out under its own name, for whom it was started.
         """
         handle = HANDLE_PREFIX + self.randomness.token(24).hex()
-        self._bound[sandbox] = _Bound(handle=handle, agent=agent, grant=grant, builds=builds)
+        self._bound[sandbox] = _Bound(
+            handle=handle, agent=agent, grant=grant, builds=builds, serves=serves
+        )
         return handle
 
     def unbind(self, sandbox: SandboxId) -> None:
@@ -166,7 +176,7 @@ class TurnBook:
         return bound.turn.principal
 
     def principal_without_turn(self, sandbox: SandboxId) -> Principal | Refused:
-        """Return who is behind a sandbox's proxy socket: its running turn, or a builder."""
+        """Return who is behind a sandbox's proxy socket: its running turn, a builder, or a tool server."""
         bound = self._bound.get(sandbox)
         if bound is None:
             return Refused(check="identity", reason="this socket belongs to no sandbox")
@@ -177,6 +187,15 @@ class TurnBook:
                 kind=PrincipalKind.AGENT,
                 name=f"builder of {bound.agent}",
                 owner=OwnerId("builder"),
+                agent=bound.agent,
+                sandbox=sandbox,
+            )
+        if bound.serves is not None:
+            name, owner = bound.serves
+            return Principal(
+                kind=PrincipalKind.AGENT,
+                name=f"tool:{name}",
+                owner=owner,
                 agent=bound.agent,
                 sandbox=sandbox,
             )

@@ -40,7 +40,7 @@ from hive.node.gates import SandboxDoors
 from hive.node.keeping import trim_copies
 from hive.node.kernel_parts import Ground, Kernel, build_kernel
 from hive.node.late import LateGate
-from hive.node.placement import BuildDoors, TierPlacement
+from hive.node.placement import BuildDoors, TierPlacement, ToolDoors
 from hive.node.routes import SandboxRoutes
 from hive.node.state import StateFolder
 from hive.observability.drivers import COLLECTORS, SPAN_STORES
@@ -51,6 +51,8 @@ from hive.protocols.egress import EgressDoor
 
 if TYPE_CHECKING:
     from hive.node.llm import NodeModels
+    from hive.node.mcp import NodeMcp
+    from hive.node.tools import NodeTools
 
 log: Final = logging.getLogger(__name__)
 SCHEMAS: Final = (
@@ -60,6 +62,7 @@ SCHEMAS: Final = (
     "hive.observability",
     "hive.protocols.a2a",
     "hive.protocols.models",
+    "hive.protocols.mcp",
 )
 SUMMARY_EVERY_S: Final = 30.0
 
@@ -108,11 +111,14 @@ class Node:
     ledger: OpenLedger
     kernel: Kernel
     placement: TierPlacement
+    environments: Environments
     probes: tuple[Probe, ...]
     spans: SpanStore
     inside: SandboxRoutes
     tasks: TaskGroup
     models: "NodeModels | None" = None
+    tools: "NodeTools | None" = None
+    mcp: "NodeMcp | None" = None
 
     @property
     def settings(self) -> Settings:
@@ -170,7 +176,7 @@ async def open_node(
             run_directory=run_directory,
         )
         kernel, placement, environments = _kernel(ground, driver, probes, inside := SandboxRoutes())
-        await kernel.budgets.load()
+        await _load(kernel)
         _start_keepers(tasks, feed, ledger, kernel)
         tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
         yield Node(
@@ -180,11 +186,17 @@ async def open_node(
             ledger=ledger,
             kernel=kernel,
             placement=placement,
+            environments=environments,
             probes=probes,
             spans=spans,
             inside=inside,
             tasks=tasks,
         )
+
+
+async def _load(kernel: Kernel) -> None:
+    await kernel.budgets.load()
+    await kernel.approvals.load()
 
 
 def _engines(
@@ -288,6 +300,13 @@ def _kernel(
             roots=ground.settings.ssl_cert_file,
         ),
         walls_min=ground.settings.walls_min,
+        tool_doors=ToolDoors(
+            egress=egress,
+            turns=ground.turns,
+            clock=ground.clock,
+            randomness=ground.randomness,
+            run_directory=ground.run_directory,
+        ),
     )
     holder.append(build_kernel(ground, placement, gates))
     return holder[0], placement, environments

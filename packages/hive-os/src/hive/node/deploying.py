@@ -1,7 +1,7 @@
 """From what an operator typed to a running agent: find, ask, stage, place, host."""
 
 import posixpath
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,10 +11,10 @@ import anyio
 from hive.core.call import sha256_hex
 from hive.core.clock import Clock
 from hive.core.errors import NotFoundError, SpecError
-from hive.core.grant import Access, Grant, HostRule, PathRule
+from hive.core.grant import ANY, Access, Grant, HostRule, PathRule
 from hive.core.json import encode
 from hive.core.settings import Settings
-from hive.core.spec import StartKind
+from hive.core.spec import AgentSkill, StartKind
 from hive.execution.confirm import (
     Confirmation,
     confirmation_needed,
@@ -26,6 +26,8 @@ from hive.execution.confirm import (
     unattended_ceiling,
 )
 from hive.execution.source import FoundSource, find_command, find_source
+from hive.execution.source_server import server_of
+from hive.execution.spec_file import tool_name
 from hive.kernel.host_parts import first_error
 from hive.kernel.ports import AgentView
 from hive.kernel.registry import AgentRegistry
@@ -53,6 +55,8 @@ class Deployer:
         explain: Callable[[AgentView], str],
         clock: Clock,
         base_url: str,
+        tool_servers: Callable[[], Collection[str]] = tuple,
+        tool_skills: Callable[[str], Sequence[AgentSkill]] = lambda _server: (),
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -61,6 +65,8 @@ class Deployer:
         self._explain = explain
         self._clock = clock
         self._base_url = base_url
+        self._tool_servers = tool_servers
+        self._tool_skills = tool_skills
 
     async def plan(self, order: DeployOrder) -> DeployPlan:
         """Read a source and tell what deploying it would grant; changes nothing.
@@ -79,6 +85,7 @@ class Deployer:
             safe_lines=grant_lines(self._safe_grant(found, order)),
             digest=_digest(found, grant),
             agreed=needed is None,
+            warnings=_warnings(grant, self._tool_servers()),
         )
 
     async def deploy(self, order: DeployOrder) -> AsyncIterator[DeployStep]:
@@ -156,6 +163,9 @@ class Deployer:
             found = await anyio.to_thread.run_sync(
                 lambda: find_source(order.source, cwd=folder, home=Path.home(), name=order.name)
             )
+        if server := server_of(found.spec):
+            skills = tuple(self._tool_skills(server))
+            found = replace(found, spec=replace(found.spec, skills=skills))
         if not order.allow_build:
             return found
         return replace(found, spec=replace(found.spec, allow_build=True))
@@ -182,18 +192,24 @@ class Deployer:
 
     def _grant(self, found: FoundSource, order: DeployOrder) -> Grant:
         needs = replace(
-            found.spec.needs, hosts=(*found.spec.needs.hosts, *map(_host_rule, order.hosts))
+            found.spec.needs,
+            hosts=(*found.spec.needs.hosts, *map(_host_rule, order.hosts)),
+            tools=tuple(dict.fromkeys((*found.spec.needs.tools, *map(tool_name, order.tools)))),
         )
         return cut_by_policy(
             needs, open_ceiling(limits=needs.limits), self._mounts(order), forbidden=self._forbidden
         )
 
     def _safe_grant(self, found: FoundSource, order: DeployOrder) -> Grant:
-        # An address that the operator typed is the operator's own choice of a host.
+        # An address that the operator typed is the operator's own choice of a host, and so is a server.
         typed = found.spec.needs.hosts[:1] if "://" in order.source else ()
         hosts = dict.fromkeys((*typed, *map(_host_rule, order.hosts)))
-        needs = replace(found.spec.needs, hosts=tuple(hosts))
-        ceiling = replace(unattended_ceiling(), hosts=needs.hosts, agents=found.spec.needs.agents)
+        named = found.spec.needs.tools if server_of(found.spec) else ()
+        tools = tuple(dict.fromkeys((*named, *map(tool_name, order.tools))))
+        needs = replace(found.spec.needs, hosts=tuple(hosts), tools=tools)
+        ceiling = replace(
+            unattended_ceiling(), hosts=needs.hosts, agents=found.spec.needs.agents, tools=tools
+        )
         return cut_by_policy(needs, ceiling, self._mounts(order), forbidden=self._forbidden)
 
     @property
@@ -211,6 +227,8 @@ def _digest(found: FoundSource, grant: Grant) -> str:
 
 def _found_text(found: FoundSource) -> str:
     entry = found.spec.entry
+    if server := server_of(found.spec):
+        return f"the tool server {server}"
     if entry.url:
         return f"a remote agent at {entry.url}"
     if entry.argv:
@@ -218,6 +236,15 @@ def _found_text(found: FoundSource) -> str:
         return f"{kind}: {' '.join(entry.argv)}"
     attribute = f' "{entry.attribute}"' if entry.attribute else ""
     return f"{entry.path}{attribute}"
+
+
+def _warnings(grant: Grant, servers: Collection[str]) -> list[str]:
+    """Tell which tools are granted of servers that do not exist."""
+    named = {one.partition(".")[0] for one in grant.tools if one != ANY}
+    return [
+        f"there is no tool server {name} yet: hive tool add {name}"
+        for name in sorted(named - set(servers))
+    ]
 
 
 def _mount_rule(text: str, folder: Path) -> PathRule:

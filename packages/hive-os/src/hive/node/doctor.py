@@ -6,8 +6,11 @@ Ports, disk, memory and versions are looked at by the command itself, which need
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
+
 from hive.core.errors import HiveError
 from hive.core.settings import Settings
+from hive.execution.environment_node import host_node
 from hive.execution.ports import Probe
 from hive.node.console import NodeFace
 from hive.node.engine_status import engine_statuses
@@ -30,6 +33,8 @@ async def examine_node(node: "Node", face: NodeFace) -> Examination:
             *map(engine_finding, statuses),
             *_walls((probe,), node.settings),
             *(await node.models.findings() if node.models else [_models(node.settings)]),
+            await to_thread.run_sync(_node_js, node.settings),
+            *(node.tools.findings() if node.tools else ()),
             _mode(node.settings),
         ]
     )
@@ -46,7 +51,7 @@ async def examine(settings: Settings) -> Examination:
 
     found = [finding async for finding in engines_alone(settings)]
     found += _walls((await probe_alone(settings),), settings)
-    found += [_models(settings), _mode(settings)]
+    found += [_models(settings), await to_thread.run_sync(_node_js, settings), _mode(settings)]
     return Examination(findings=found)
 
 
@@ -118,6 +123,23 @@ def _models(settings: Settings) -> Finding:
         state="unverified",
         detail=f"{settings.models} {keyed}; it is asked when an agent asks",
     )
+
+
+def _node_js(settings: Settings) -> Finding:
+    """Say whether tool servers that are written for Node.js can run here, by running it."""
+    found = host_node(settings.node_bin)
+    if found is None:
+        return Finding(
+            section="tools",
+            name="node.js",
+            state="info",
+            detail="none on this machine: it is built from the package index when a server needs it",
+            fix="Install Node.js 22 or newer with npm, or `pip install 'hive-os[node]'`.",
+        )
+    lacks = (
+        "" if found.obeys_proxy else "; servers that reach hosts get a newer one, built when needed"
+    )
+    return Finding(section="tools", name="node.js", state="ok", detail=f"{found}{lacks}")
 
 
 def _mode(settings: Settings) -> Finding:

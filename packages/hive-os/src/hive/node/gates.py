@@ -65,6 +65,7 @@ def agent_environment() -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "HIVE_URL": INSIDE,
+        "HIVE_MCP_URL": f"{INSIDE}/mcp",
         "OPENAI_BASE_URL": f"{INSIDE}/v1",
         "OPENAI_API_BASE": f"{INSIDE}/v1",
         "ANTHROPIC_BASE_URL": INSIDE,

@@ -11,6 +11,7 @@ from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines.ports import Database
 from hive.kernel.admission import Admission
+from hive.kernel.approval_book import ApprovalBook
 from hive.kernel.budget_keeper import BudgetKeeper
 from hive.kernel.budgets import Budgets
 from hive.kernel.claims import ClaimBook
@@ -70,6 +71,7 @@ class Kernel:
     writer: LedgerWriter
     runs: Runs
     budgets: BudgetKeeper
+    approvals: ApprovalBook
 
 
 def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> Kernel:
@@ -92,7 +94,8 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
     admission = Admission(
         settings=ground.settings, clock=clock, claims=claims, budgets=budgets, facts=facts
     )
-    entrance = _entrance(ground, admission, refusals, keeper)
+    approvals = _approvals(ground, keeper)
+    entrance = _entrance(ground, admission, refusals, keeper, approvals)
     sender = _sender(ground, entrance, supervisor, feed=feed, desk=desk)
     dispatcher = Dispatcher(
         admission=admission,
@@ -119,6 +122,7 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         recovery=recovery,
         writer=ground.writer,
         runs=runs,
+        approvals=approvals,
     )
 
 
@@ -177,8 +181,24 @@ def _keeper(settings: Settings) -> AskedKeeper:
     return AskedKeeper(kept=settings.journal == "full", redactions=settings.journal_redactions)
 
 
+def _approvals(ground: Ground, keeper: AskedKeeper) -> ApprovalBook:
+    return ApprovalBook(
+        database=ground.database,
+        writer=ground.writer,
+        contents=ground.contents,
+        keeper=keeper,
+        clock=ground.clock,
+        randomness=ground.randomness,
+        hold_s=ground.settings.approval_hold_s,
+    )
+
+
 def _entrance(
-    ground: Ground, admission: Admission, refusals: RefusalMeter, keeper: AskedKeeper
+    ground: Ground,
+    admission: Admission,
+    refusals: RefusalMeter,
+    keeper: AskedKeeper,
+    approvals: ApprovalBook,
 ) -> Entrance:
     return Entrance(
         admission=admission,
@@ -189,6 +209,7 @@ def _entrance(
         tracer=ground.tracer,
         commit=lambda arguments: ground.contents.commitment(arguments.hex()),
         keeper=keeper,
+        approvals=approvals,
     )
 
 

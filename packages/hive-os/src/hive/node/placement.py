@@ -18,6 +18,7 @@ from hive.execution.tiers import TierChoice, choose_tier
 from hive.kernel.places import Placed
 from hive.kernel.ports import GateListener
 from hive.kernel.turns import TurnBook
+from hive.node.gates import ProxyDoor
 
 BUILDER: Final = AgentId("builder")
 OPERATORS: Final = OwnerId("operator")
@@ -31,6 +32,7 @@ class TierPlacement:
     probes: Callable[[], Sequence[Probe]]
     preparer: Preparer
     walls_min: tuple[str, ...]
+    tool_doors: "ToolDoors"
 
     def choose(self, grant: Grant) -> TierChoice:
         """Choose the lowest tier that covers a grant.
@@ -88,6 +90,41 @@ class BuildDoors:
                 yield Opening(sandbox_id=sandbox, gate_directory=str(directory), environment={})
         finally:
             self.turns.unbind(sandbox)
-            for left in directory.glob("*.sock"):
-                left.unlink(missing_ok=True)
-            directory.rmdir()
+            _remove(directory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDoors:
+    """The way out for a tool server: a proxy in its own name, under its own grant; no door to the node."""
+
+    egress: ProxyDoor
+    turns: TurnBook
+    clock: Clock
+    randomness: Randomness
+    run_directory: Path
+
+    @asynccontextmanager
+    async def open(self, server: str, owner: OwnerId, grant: Grant) -> AsyncIterator[Opening]:
+        """Serve the server's proxy; leaving the context closes it and forgets the grant."""
+        sandbox = SandboxId(new_id(self.clock, self.randomness))
+        directory = self.run_directory / sandbox[-12:]
+        directory.mkdir(mode=0o711)
+        self.turns.bind(sandbox, AgentId(f"tool:{server}"), grant, serves=(server, owner))
+        failure: Exception | None = None
+        try:
+            async with self.egress.serve_unix(directory / "egress.sock", sandbox):
+                try:
+                    yield Opening(sandbox_id=sandbox, gate_directory=str(directory), environment={})
+                except Exception as error:  # noqa: BLE001 - raised again outside of the task group
+                    failure = error
+            if failure is not None:
+                raise failure
+        finally:
+            self.turns.unbind(sandbox)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    for left in directory.glob("*.sock"):
+        left.unlink(missing_ok=True)
+    directory.rmdir()

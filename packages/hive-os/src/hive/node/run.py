@@ -23,6 +23,7 @@ from hive.execution.source_copy import stage
 from hive.kernel.ports import AgentView
 from hive.kernel.record import event
 from hive.mesh import NodeKeys, StaticPeers
+from hive.node.approvals import NodeApprovals, tell_of_approvals
 from hive.node.build import Node, open_node
 from hive.node.chapters import chapters_of
 from hive.node.console import NodeConsole, NodeFace
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
     from hive.protocols.a2a.routes import A2ADoor
 
 YOUNG_MAX_OBJECTS: Final = 20_000
-DOORS: Final = ("a2a", "models", "egress", "inbox", "operator")
+DOORS: Final = ("a2a", "models", "mcp", "egress", "inbox", "operator")
 _DOOR_MODULES: Final = (
     "hive.protocols.a2a.routes",
     "hive.protocols.models.door",
+    "hive.node.mcp",
     "hive.protocols.inbox",
     "hive.web.site",
 )
@@ -119,6 +121,8 @@ async def running_node(
         await stack.enter_async_context(node.kernel.supervisor.running())
         # Only now: before, a caller would be told that an agent of yesterday does not exist.
         public.a2a = node.inside.a2a
+        if node.mcp is not None:
+            public.mcp = node.mcp.public
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
         _spare_collector()
@@ -172,8 +176,9 @@ async def _open_doors(
     console = _console(node, face, tokens, end)
     door = await _open_a2a(node, tokens, address, stack)
     await _open_models(node, face, stack)
+    await _open_mcp(node, console, tokens, address, stack)
     await _open_inbox(node, keys, stack)
-    face.doors.update(dict.fromkeys(("a2a", "models", "egress", "inbox"), True))
+    face.doors.update(dict.fromkeys(("a2a", "models", "mcp", "egress", "inbox"), True))
     if settings.grpc_port:
         face.doors["grpc"] = True
     public.site = _open_operator(node, console, stack)
@@ -212,6 +217,8 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
         explain=why_tier,
         clock=node.clock,
         base_url=face.address,
+        tool_servers=lambda: [] if node.tools is None else node.tools.server_names(),
+        tool_skills=lambda server: () if node.mcp is None else node.mcp.skills_of(server),
     )
     return NodeConsole(
         face=face,
@@ -290,6 +297,17 @@ async def _open_models(node: Node, face: NodeFace, stack: AsyncExitStack) -> Non
     node.tasks.start_soon(models.look_around)
 
 
+async def _open_mcp(
+    node: Node, console: NodeConsole, tokens: Tokens, address: str, stack: AsyncExitStack
+) -> None:
+    from hive.node.mcp import opened_mcp
+
+    opened = await stack.enter_async_context(opened_mcp(node, console, tokens, address))
+    node.mcp, node.tools = opened, opened.tools
+    node.inside.mcp = opened.inside
+    node.tasks.start_soon(tell_of_approvals, node, address)
+
+
 async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None:
     from hive.protocols.inbox import BUCKET, InboxDoor
 
@@ -321,6 +339,8 @@ def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> A
         secure=bool(node.settings.tls_cert),
         chapters=chapters,
         spend=spend,
+        approvals=NodeApprovals(node.kernel.approvals),
+        tools=node.tools,
         metrics=MetricsPage(
             spend, is_operator=console.is_operator, token=node.settings.metrics_token
         ),

@@ -172,6 +172,37 @@ async def _too_long(driver: SandboxDriver, folder: Path) -> None:
         raise AssertionError("a command that runs past its time was not ended")
 
 
+async def _streams(driver: SandboxDriver, folder: Path) -> None:
+    script = (
+        "import os, sys; line = sys.stdin.readline(); print('log', file=sys.stderr);"
+        "print(len(line), 'HIVE_TURN_FD' in os.environ, flush=True); sys.stdin.read(); sys.exit(3)"
+    )
+    lines: list[str] = []
+    with anyio.fail_after(WAIT_S):
+        async with driver.open(
+            (sys.executable, "-I", "-c", script),
+            mounts=(),
+            opening=make_opening(folder),
+            limits=SMALL,
+            on_line=lines.append,
+        ) as streams:
+            await streams.send(b"x" * 3_000_000 + b"\n")
+            told = b""
+            while not told.endswith(b"\n"):
+                told += await streams.receive()
+            expect(told == b"3000001 False\n", told)
+            expect((await streams.stats()).processes >= 1)
+            await streams.send_eof()
+            expect("status 3" in await streams.wait_dead(), await streams.wait_dead())
+            try:
+                await streams.receive()
+            except anyio.EndOfStream:
+                pass
+            else:
+                raise AssertionError("a dead command's output did not end")
+    expect(lines == ["log"], lines)
+
+
 async def _missing_program(driver: SandboxDriver, folder: Path) -> None:
     try:
         await run_script(driver, "", folder, python="/usr/bin/there-is-no-such-program")
@@ -246,6 +277,7 @@ SANDBOX_CHECKS: Final[dict[str, SandboxCheck]] = {
     "the probe runs something": _probe_runs_something,
     "a command's status and lines come back, stripped": _status_and_lines,
     "a command that takes too long is ended": _too_long,
+    "a command with streams reads and writes them": _streams,
     "a program that is not there is an error": _missing_program,
     "mounts are as wide as granted": _mounts,
     "an agent serves one turn after the other": _turns,

@@ -7,9 +7,13 @@ page loads nothing from elsewhere, and its policy lets nothing else run.
 from collections.abc import Sequence
 from typing import Final
 
+from hive.web.approvals import ApprovalLine
 from hive.web.markup import cell, long_cell, mebibytes, number_cell, section, shown, state_cell
+from hive.web.page_approvals import approval_sections
 from hive.web.page_spend import spend_sections
+from hive.web.page_tools import tool_sections
 from hive.web.spend import LiveSpend
+from hive.web.tools import LiveTools
 from hive.web.values import AgentStatus, NodeStatus, TaskSummary
 
 POLICY: Final = (
@@ -53,13 +57,17 @@ def live_sections(
     agents: Sequence[AgentStatus],
     tasks: Sequence[TaskSummary],
     spend: LiveSpend | None = None,
+    tools: LiveTools | None = None,
+    approvals: Sequence[ApprovalLine] = (),
 ) -> str:
     """Return the sections that change."""
     return "".join(
         (
             _node_section(status),
+            approval_sections(approvals),
             "" if spend is None else spend_sections(spend),
             _agent_section(agents),
+            "" if tools is None else tool_sections(tools),
             _task_section(tasks),
             _wall_section(status),
             _engine_section(status),

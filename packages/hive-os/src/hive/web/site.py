@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from hive.core.errors import BadInputError, NotFoundError
+from hive.web.approvals import QuestionDesk
 from hive.web.chapters import Chapter
 from hive.web.metrics import PATH as METRICS_PATH
 from hive.web.metrics import MetricsPage
@@ -19,6 +20,7 @@ from hive.web.page import POLICY, live_sections, login_page, whole_page
 from hive.web.ports import Console
 from hive.web.sessions import SESSION_LIFETIME_S, PageSessions
 from hive.web.spend import SpendSource
+from hive.web.tools import LiveToolsSource
 from hive.web.values import TaskFilter
 from hive.web.wire import (
     Receive,
@@ -58,10 +60,14 @@ class OperatorSite:
         chapters: Sequence[Chapter] = (),
         spend: SpendSource | None = None,
         metrics: MetricsPage | None = None,
+        tools: LiveToolsSource | None = None,
+        approvals: QuestionDesk | None = None,
     ) -> None:
         self._console = console
         self._spend = spend
         self._metrics = metrics
+        self._tools = tools
+        self._approvals = approvals
         self._sessions = sessions
         self._secure = secure
         self._api = OperatorApi(console, sessions=sessions, guarded=True, chapters=chapters)
@@ -128,6 +134,8 @@ class OperatorSite:
             await self._console.agents(),
             tasks.tasks,
             None if self._spend is None else await self._spend.live(),
+            None if self._tools is None else self._tools.live(),
+            () if self._approvals is None else await self._approvals.lines(),
         )
         await _send_page(send, sections if live else whole_page(sections))
 

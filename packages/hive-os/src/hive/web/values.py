@@ -164,7 +164,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What `hive run` asks for: a source on the node's machine, seen from `folder`.
 
     `mounts` are `HOST[:INSIDE][:ro|rw]`, `hosts` are `NAME[:PORT]`: what the operator named stands
-    beside what the source requests. `confirmed` is the digest of the plan that a person agreed to.
+    beside what the source requests. `tools` are `SERVER.TOOL`, `SERVER` or `*`. `confirmed` is the digest of the plan that a person agreed to.
     `safe` deploys under the grant that needs nobody's yes. With `serves_a2a` the command is a server
     of A2A, not spoken to by standard input and output.
     """
@@ -174,6 +174,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str = ""
     mounts: list[str] = []
     hosts: list[str] = []
+    tools: list[str] = []
     argv: list[str] = []
     serves_a2a: bool = False
     allow_build: bool = False
@@ -190,6 +191,7 @@ class DeployPlan(msgspec.Struct, frozen=True, kw_only=True):
     safe_lines: list[str]
     digest: str
     agreed: bool
+    warnings: list[str] = []
 
 
 class DeployStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,7 +319,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `hive doctor`: what was looked at, how it stands, what to do."""
 
     section: Literal[
-        "engines", "walls", "ports", "disk", "versions", "models", "memory", "settings"
+        "engines", "walls", "ports", "disk", "versions", "models", "tools", "memory", "settings"
     ]
     name: str
     state: Literal["ok", "degraded", "failed", "unverified", "info"]

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from hive.core.settings import Settings
 
 DOCTOR_TIMEOUT_S: Final = 120.0
-SECTIONS: Final = ("engines", "walls", "ports", "disk", "versions", "models", "memory", "settings")
+SECTIONS: Final = (
+    "engines",
+    "walls",
+    "ports",
+    "disk",
+    "versions",
+    "models",
+    "tools",
+    "memory",
+    "settings",
+)
 _PACKAGES: Final = (
     "hive-os",
     "hive-guest",

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from hive.cli.client import OperatorClient
+from hive.cli.completion import tool_names
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line
 from hive.cli.session import (
@@ -55,6 +56,14 @@ class CommandAfterDashes(click.Command):
 @click.option(
     "--host-allow", "hosts", multiple=True, metavar="HOST[:PORT]", help="A host it may reach."
 )
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    metavar="SERVER[.TOOL]",
+    help="A tool it may use, or all of a server; '*' for all.",
+    shell_complete=tool_names,
+)
 @click.option("--yes", is_flag=True, help="Confirm what it asks for.")
 @click.option("--watch", is_flag=True, help="Run it again whenever its source changes.")
 @click.option(
@@ -73,6 +82,7 @@ def run(
     name: str,
     mounts: tuple[str, ...],
     hosts: tuple[str, ...],
+    tools: tuple[str, ...],
     yes: bool,
     watch: bool,
     allow_build: bool,
@@ -90,6 +100,7 @@ def run(
         name=name,
         mounts=list(mounts),
         hosts=list(hosts),
+        tools=list(tools),
         argv=argv,
         serves_a2a=serves_a2a,
         allow_build=allow_build,
@@ -100,6 +111,14 @@ def run(
         if watch:
             _watch(options, client, order)
         return 0
+
+    return _with_own_node(options, client, order, yes=yes, watch=watch)
+
+
+def _with_own_node(
+    options: Options, client: OperatorClient, order: DeployOrder, *, yes: bool, watch: bool
+) -> int:
+    """Run an agent on a node inside this very command."""
 
     def work() -> bool:
         _deploy(options, client, order, yes=yes, stays=on_terminal() and not watch)
@@ -128,6 +147,8 @@ def _deploy(
 ) -> str:
     with moving(options, "reading the source"):
         plan = client.post("plan", DeployPlan, order, timeout_s=PLAN_TIMEOUT_S)
+    for line in plan.warnings:
+        say(options, fact("warning", one_line(line)))
     agreed = _agreed(options, plan, yes=yes)
     settled = _replace(order, confirmed=plan.digest if agreed else "", safe=not agreed)
     return deploy(options, client, settled, stays=stays)

@@ -21,6 +21,11 @@ from hive.core.grant import Access, Grant, Limits, PathRule, Tier
 from hive.core.ids import SandboxId
 from hive.execution.drivers.process_probe import judge_probe, lures, probe_argv
 from hive.execution.drivers.process_sandbox import ProcessSandbox, watch_outbox
+from hive.execution.drivers.process_streams import (
+    STALLED_TIMEOUT_S,
+    CommandStreams,
+    command_streams,
+)
 from hive.execution.guest_channel import GuestChannel
 from hive.execution.launcher_link import LauncherLink
 from hive.execution.launcher_sandbox import LaunchedSandbox, launch
@@ -53,6 +58,7 @@ _ENVIRONMENT: Final = {
     "HIVE_TURN_FD": "3",
     "HIVE_OUTBOX": OUTBOX_INSIDE,
 }
+_OF_AGENTS: Final = ("HIVE_TURN_FD", "HIVE_OUTBOX")
 _NEVER_EXACTLY: Final = ("/", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/home", HOME, "/run",
                          "/tmp")  # fmt: skip  # noqa: S108
 _NEVER_BELOW: Final = ("/proc", "/dev", "/etc", "/sys", GATE_INSIDE, OUTBOX_INSIDE)
@@ -72,6 +78,7 @@ class ProcessDriver:
         on_log: Callable[[SandboxId, LogLine], None] | None = None,
         clock: Clock | None = None,
         python: str = sys.executable,
+        stalled_timeout_s: float = STALLED_TIMEOUT_S,
     ) -> None:
         self._walls_min = tuple(walls_min)
         self._without = tuple(without)
@@ -79,6 +86,7 @@ class ProcessDriver:
         self._on_log = on_log
         self._clock = clock or SystemClock()
         self._python = python
+        self._stalled_timeout_s = stalled_timeout_s
         self._link = LauncherLink(python=python)
         self._without_walls: str | None = None
 
@@ -202,6 +210,39 @@ class ProcessDriver:
                     why=f"It ran past {timeout_s:g} s; it printed last:{launched.printed}",
                 )
         return _exit_status(launched)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        argv: Sequence[str],
+        *,
+        mounts: Sequence[PathRule],
+        opening: Opening,
+        limits: Limits,
+        on_line: Callable[[str], None],
+    ) -> AsyncIterator[CommandStreams]:
+        """Start a command behind the same walls, with streams; leaving the context kills it.
+
+        Raises:
+            TierUnavailableError: a demanded wall cannot be built.
+            SandboxError: it did not start.
+
+        """
+        plan = self._plan(
+            opening.sandbox_id,
+            argv,
+            environment=opening.environment,
+            mounts=[*_own_mounts(opening), *granted_mounts(mounts)],
+            reads=interpreter_reads(argv[0]),
+            limits=limits,
+        )
+        own = {name: value for name, value in plan.environment.items() if name not in _OF_AGENTS}
+        plan = plan._replace(environment=own, streams=True)
+        async with (
+            self._launch(plan, on_line) as launched,
+            command_streams(launched, stalled_timeout_s=self._stalled_timeout_s) as streams,
+        ):
+            yield streams
 
     @asynccontextmanager
     async def _launch(

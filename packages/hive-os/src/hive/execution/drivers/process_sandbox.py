@@ -101,9 +101,7 @@ class ProcessSandbox:
 
     async def stats(self) -> SandboxStats:
         """Measure it."""
-        if self._launched.dead.is_set():
-            return SandboxStats(memory_bytes=0, processes=0, cpu_s=0.0)
-        return await to_thread.run_sync(_measure, self._launched)
+        return await to_thread.run_sync(measure, self._launched)
 
     def kill(self, reason: str) -> None:
         """Kill everything inside at once; may be called from any thread, more than once."""
@@ -165,8 +163,9 @@ def _outbox_is_full(folder: Path, size_max_bytes: int) -> bool:
     return files > OUTBOX_FILES_MAX
 
 
-def _measure(launched: LaunchedSandbox) -> SandboxStats:
-    members = _members(launched)
+def measure(launched: LaunchedSandbox) -> SandboxStats:
+    """Add up what the processes of a sandbox use; nothing for a dead one."""
+    members = [] if launched.dead.is_set() else _members(launched)
     memory, ticks, counted = 0, 0, 0
     for pid in members:
         with contextlib.suppress(OSError, ValueError, IndexError):

@@ -44,7 +44,11 @@ class SizePlan(NamedTuple):
 
 
 class SandboxPlan(NamedTuple):
-    """One sandbox. It does not start without the walls in `demanded`; those in `without` are left out."""
+    """One sandbox. It does not start without the walls in `demanded`; those in `without` are left out.
+
+    With `streams` its standard input and output are pipes of the node's; without, its input is empty and
+    what it prints are lines.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -55,6 +59,7 @@ class SandboxPlan(NamedTuple):
     directory: str = HOME
     demanded: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    streams: bool = False
 
     def encode(self) -> bytes:
         """Return the plan as bytes."""
@@ -63,7 +68,8 @@ class SandboxPlan(NamedTuple):
 
 def read_plan(data: bytes) -> SandboxPlan:
     """Return the plan that `SandboxPlan.encode` wrote."""
-    name, argv, environment, mounts, routes, sizes, directory, demanded, without = json.loads(data)
+    name, argv, environment, mounts, routes, sizes, directory, *rest = json.loads(data)
+    demanded, without, streams = rest
     return SandboxPlan(
         name=name,
         argv=tuple(argv),
@@ -74,4 +80,5 @@ def read_plan(data: bytes) -> SandboxPlan:
         directory=directory,
         demanded=tuple(demanded),
         without=tuple(without),
+        streams=bool(streams),
     )

@@ -1,0 +1,39 @@
+"""Names for the shell's tab key, asked from a running node: fast, and silent where there is none."""
+
+from typing import Final
+
+import click
+
+from hive.cli.client import OperatorClient
+
+TIMEOUT_S: Final = 0.5
+NAMES_MAX: Final = 500
+
+
+def tool_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of servers and tools that begin as typed."""
+    return [one for one in _names(ctx) if one.startswith(incomplete)][:NAMES_MAX]
+
+
+def server_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of servers that begin as typed."""
+    return [one for one in tool_names(ctx, _param, incomplete) if "." not in one]
+
+
+def _names(ctx: click.Context) -> list[str]:
+    """Ask the node; whatever goes wrong, a person at the tab key wants no error."""
+    try:
+        from hive.core.settings import load_settings
+
+        state = next((one.params["state"] for one in _chain(ctx) if one.params.get("state")), None)
+        client = OperatorClient(load_settings(state_dir=state).state)
+        return client.get("tool-names", list[str], timeout_s=TIMEOUT_S)
+    except Exception:  # noqa: BLE001  no node, no settings, no answer: no names
+        return []
+
+
+def _chain(ctx: click.Context) -> list[click.Context]:
+    found = [ctx]
+    while (parent := found[-1].parent) is not None:
+        found.append(parent)
+    return found

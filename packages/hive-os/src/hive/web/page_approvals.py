@@ -1,0 +1,32 @@
+"""What the live page shows of approvals: which calls wait for a person, why, and how to answer.
+
+The page commands nothing: the answer is given by a command, where its giver is known.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hive.web.approvals import ApprovalLine
+from hive.web.markup import cell, long_cell, number_cell, section, state_cell
+
+SHOWN: Final = 50
+
+
+def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
+    """Return the section about what waits; nothing where nothing does."""
+    if not waiting:
+        return ""
+    rows = (
+        (
+            number_cell(one.asked_at.strftime("%H:%M:%S")),
+            state_cell(one.state, good=one.state == "allowed", bad=one.state == "denied"),
+            cell(f"{one.verb} {one.target}"),
+            long_cell(one.arguments),
+            cell(f"{one.by}, for {one.owner}"),
+            long_cell(one.note or one.rule),
+            cell(f"hive approve yes {one.id}" if one.state == "waiting" else one.decided_by),
+        )
+        for one in waiting[:SHOWN]
+    )
+    heads = ("Asked (UTC)", "State", "Call", "With", "By", "Why", "To answer")
+    return section("approvals", f"Waiting for a person ({len(waiting)})", heads, rows, "")
