@@ -1,0 +1,43 @@
+"""Google's Agent Development Kit and its toolset for MCP."""
+
+import json
+import os
+
+from google.adk.agents import LlmAgent
+from google.adk.agents.invocation_context import InvocationContext
+from google.adk.sessions import InMemorySessionService
+from google.adk.tools.mcp_tool import McpToolset, StreamableHTTPConnectionParams
+from google.adk.tools.tool_context import ToolContext
+
+
+async def context() -> ToolContext:
+    sessions = InMemorySessionService()
+    session = await sessions.create_session(app_name="shown", user_id="somebody")
+    agent = LlmAgent(name="shown")
+    return ToolContext(
+        InvocationContext(session_service=sessions, invocation_id="1", agent=agent, session=session)
+    )
+
+
+async def answer(_text: str) -> str:
+    connection = StreamableHTTPConnectionParams(url=os.environ["HIVE_MCP_URL"])
+    toolset = McpToolset(connection_params=connection)
+    try:
+        tools = {tool.name: tool for tool in await toolset.get_tools()}
+        shown = {"listed": sorted(tools)}
+        for name, tool, arguments in json.loads(_text):
+            try:
+                if tool not in tools:
+                    raise LookupError(f"Unknown tool: {tool}")  # noqa: TRY301
+                result = await tools[tool].run_async(args=arguments, tool_context=await context())
+                texts = [part["text"] for part in result.get("content", []) if "text" in part]
+                shown[name] = {
+                    "error": bool(result.get("isError") or result.get("error")),
+                    "text": " ".join(texts) or str(result.get("error")),
+                    "data": result.get("structuredContent"),
+                }
+            except Exception as error:  # noqa: BLE001  whatever a client raises is its own words
+                shown[name] = {"error": True, "text": str(error)}
+    finally:
+        await toolset.close()
+    return json.dumps(shown, default=str)
