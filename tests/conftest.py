@@ -60,6 +60,7 @@ PEERS = (
     "unit/test_sdk_user_",
     "interop/test_mcp_hub_servers",
     "end_to_end/test_mcp_node",
+    "end_to_end/test_mcp_oauth_node",
     "unit/test_mcp_hub_http",
     "end_to_end/test_mcp_reference_servers",
     "attacks/test_mcp_stdio_packages",

@@ -151,10 +151,15 @@ async def closing_late(logs: LogBook) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def running_kernel(
-    database: Database, tmp_path: Path, stage: Stage, **settings: object
+    database: Database,
+    tmp_path: Path,
+    stage: Stage,
+    *,
+    exported: SpanFeed | None = None,
+    **settings: object,
 ) -> AsyncIterator[Kernel]:
     """Run a kernel; leaving the context is its crash: nothing is said good-bye to."""
-    feed = SpanFeed()
+    feed = exported or SpanFeed()
     run = tmp_path / fresh()
     run.mkdir()
     logs = LogBook(SystemClock(), tmp_path / "logs")
@@ -168,7 +173,7 @@ async def running_kernel(
             writer=writer,
             turns=TurnBook(SystemRandomness()),
             logs=logs,
-            tracer=Tracer(feed),
+            tracer=Tracer(feed, exports=exported is not None),
             run_directory=run,
         )
         kernel = build_kernel(ground, stage, stage)

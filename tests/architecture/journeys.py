@@ -1,4 +1,4 @@
-"""Follow a deployment, a message and an agent's own call through a real node, function by function.
+"""Follow a deployment, a message, an agent's own call and a tool call through a real node, function by function.
 
 A profiler notes each call of a function of `hive` and of `hive_a2a` in every thread of a process that runs nothing else; what
 runs inside the sandbox is another process and is not seen.
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 HIVE = ROOT / "packages" / "hive-os" / "src" / "hive"
 SDK = ROOT / "packages" / "hive-a2a-sdk" / "src"
 TURN_MAX_S = 60
+REVISION = "2026-07-28"
+_META = "io.modelcontextprotocol/"
 AGENT = '''
 import json, os, urllib.request
 
@@ -57,10 +60,11 @@ class Step(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """What was visited, in order, while an agent was deployed and while it answered a message."""
+    """What was visited while an agent was deployed, while it answered a message, and in a tool call."""
 
     deploying: tuple[Step, ...]
     message: tuple[Step, ...]
+    tool: tuple[Step, ...]
 
 
 def steps_of(heading: str) -> list[Step]:
@@ -108,6 +112,7 @@ def record_here() -> Recording:
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory() as source,
+        _tool_server() as shop,
         _profiled(visited),
     ):
         Path(source, "mapped.py").write_text(AGENT)
@@ -124,6 +129,10 @@ def record_here() -> Recording:
                 token = Path(folder, "operator.token").read_text().strip()
                 await _send(console.facts().doors["a2a"], token)
                 taken.append(tuple(visited))
+                await _add_tool(console.facts().doors["a2a"], token, shop)
+                visited.clear()
+                await _call_tool(console.facts().doors["a2a"], token)
+                taken.append(tuple(visited))
             await console.shutdown()
 
         run = partial(run_node, settings, on_ready=on_ready)
@@ -139,6 +148,73 @@ async def _send(address: str, token: str) -> None:
         answer = await client.post(f"{address}/a2a/mapped", json=call)
     state = answer.json()["result"]["task"]["status"]["state"]
     assert state == "TASK_STATE_COMPLETED", answer.text
+
+
+async def _add_tool(address: str, token: str, url: str) -> None:
+    order = {"name": "shop", "transport": "http", "url": url}
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(headers=headers, timeout=TURN_MAX_S, trust_env=False) as client:
+        plan = await client.post(f"{address}/api/tools/plan", json=order)
+        confirmed = plan.json()["digest"]
+        added = await client.post(f"{address}/api/tools", json={**order, "confirmed": confirmed})
+    assert "ready" in added.text, added.text
+
+
+async def _call_tool(address: str, token: str) -> None:
+    names = {"mcp-protocol-version": REVISION, "mcp-method": "tools/call", "mcp-name": "shop__echo"}
+    headers = {"authorization": f"Bearer {token}", "accept": "application/json", **names}
+    meta = {f"{_META}protocolVersion": REVISION, f"{_META}clientCapabilities": {}}
+    meta |= {f"{_META}clientInfo": {"name": "mapped", "version": "1"}}
+    params = {"name": "shop__echo", "arguments": {"text": "over"}, "_meta": meta}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    async with httpx.AsyncClient(headers=headers, timeout=TURN_MAX_S, trust_env=False) as client:
+        answer = await client.post(f"{address}/mcp/tools", json=call)
+    assert answer.json()["result"]["content"][0]["text"] == "over", answer.text
+
+
+@contextmanager
+def _tool_server() -> Iterator[str]:
+    """Serve one tool without state, in threads of no interest."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Shop)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/mcp"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+class _Shop(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+        tool = {"name": "echo", "description": "Say it again.", "inputSchema": schema}
+        info = {"name": "shop", "version": "1"}
+        results = {
+            "server/discover": {
+                "supportedVersions": [REVISION],
+                "capabilities": {"tools": {}},
+                "serverInfo": info,
+                "ttlMs": 0,
+                "cacheScope": "public",
+            },
+            "tools/list": {"tools": [tool], "ttlMs": 60_000, "cacheScope": "public"},
+            "tools/call": {"content": [{"type": "text", "text": "over"}]},
+        }
+        result = {"resultType": "complete", **results.get(asked["method"], {})}
+        body = json.dumps({"jsonrpc": "2.0", "id": asked.get("id"), "result": result}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing: the answers are looked at."""
 
 
 @contextmanager

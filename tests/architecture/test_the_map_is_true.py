@@ -17,6 +17,7 @@ from tests.architecture.journeys import HIVE, ROOT, Step, first_missing, place_o
 DEPLOYING = "The journey of a deployment"
 MESSAGE = "The journey of a message"
 INNER = "The journey of an agent's own call"
+TOOL = "The journey of a tool call"
 STEPS_MIN = 10
 
 
@@ -25,7 +26,7 @@ def recording():
     return record()
 
 
-@pytest.mark.parametrize("heading", [DEPLOYING, MESSAGE, INNER])
+@pytest.mark.parametrize("heading", [DEPLOYING, MESSAGE, INNER, TOOL])
 def test_every_step_names_a_function_that_exists(heading):
     steps = steps_of(heading)
     assert len(steps) >= (STEPS_MIN if heading != INNER else 5)
@@ -58,6 +59,11 @@ def test_a_message_takes_the_way_that_the_map_shows(recording):
 
 def test_an_agents_own_call_takes_the_way_that_the_map_shows(recording):
     missing = first_missing(steps_of(INNER), recording.message)
+    assert missing is None, f"not visited in this order: {missing}"
+
+
+def test_a_tool_call_takes_the_way_that_the_map_shows(recording):
+    missing = first_missing(steps_of(TOOL), recording.tool)
     assert missing is None, f"not visited in this order: {missing}"
 
 

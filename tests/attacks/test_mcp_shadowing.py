@@ -82,3 +82,14 @@ async def test_an_approved_disguise_is_used(database):
     await book.judge(EVIL, [posing])
     await book.approve("evil.send-email", posing.digest, by="operator")
     assert (await book.judge(EVIL, [posing]))[0].usable
+
+
+async def test_two_servers_of_one_kind_speak_of_their_own_tools(database):
+    book = await opened(database)
+    for number, server in enumerate((MAIL, EVIL)):
+        words = f"Lists mails of account {number}. See send_email as well."
+        definitions = [
+            tool(words, f"list_mails_{number}", server.name),
+            tool(HONEST, "send_email", server.name),
+        ]
+        assert all(one.usable for one in await book.judge(server, definitions))

@@ -10,6 +10,7 @@ from tests.mcp_hub_rig import ALICE, SomeCourier, hub_with
 
 from hive.protocols.mcp.ports import McpError, ServerSpec, TransportKind
 
+ECHO, RICH = "json_schema_echo", "json_schema_2020_12_tool"
 CAPABILITIES = {"elicitation": {"form": {"applyDefaults": True}}}
 
 
@@ -37,7 +38,7 @@ def made_up(schema):
 
 
 async def main(url):
-    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))  # noqa: TID251  told by the suite
     calls = context.get("toolCalls") or []
     spec = ServerSpec(name="suite", transport=TransportKind.HTTP, url=url)
     courier = WillingCourier(CAPABILITIES)
@@ -51,6 +52,10 @@ async def main(url):
         for tool in hub.tools():
             name = tool.definition.name
             wanted = [one.get("arguments", {}) for one in calls if one.get("name") == name]
+            if name == ECHO:
+                # The suite compares the schema that it gave to another tool with what comes back.
+                shown = hub.tool(f"suite.{RICH}").definition.raw["inputSchema"]
+                wanted = [{"schema": shown}]
             for arguments in wanted or [made_up(tool.definition.raw["inputSchema"])]:
                 await called(link, courier, {"name": name, "arguments": arguments})
 

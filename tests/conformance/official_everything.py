@@ -1,6 +1,7 @@
 """The `everything` service as a program on the official package, in both eras: a server to stand behind others.
 
     python -m tests.conformance.official_everything          # streamable HTTP; writes its URL
+    python -m tests.conformance.official_everything older    # the same, as before the newest revision
     python -m tests.conformance.official_everything stdio
 
 What it can do comes from `EverythingService`; the wire is all the official package's.
@@ -8,6 +9,7 @@ What it can do comes from `EverythingService`; the wire is all the official pack
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -20,6 +22,8 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import PromptsListChanged, ToolsListChanged
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.conformance.everything import EverythingService
 from tests.conformance.serve_everything import NOBODY
 
@@ -45,10 +49,19 @@ METHODS: Final = (
     "completion/complete",
     "logging/setLevel",
 )
+QUESTION: Final = "question"
 CHANGES: Final = {
     "test_trigger_tool_change": ToolsListChanged,
     "test_trigger_prompt_change": PromptsListChanged,
 }
+
+
+class QuestionFirstError(Exception):
+    """A question that the client has to answer before the server can."""
+
+    def __init__(self, question: McpObject) -> None:
+        super().__init__("the client has to answer first")
+        self.question = question
 
 
 class AnyParams(pydantic.BaseModel):
@@ -102,7 +115,19 @@ class OfficialCourier:
         )
 
     async def ask(self, method: str, params: McpObject) -> McpObject:
-        """Ask the client."""
+        """Ask the client: in the middle of the request, or by a result where each request stands alone.
+
+        Raises:
+            QuestionFirstError: the answer has to wait for the client's next request.
+
+        """
+        given = self._context.params or {}
+        if self.revision >= NEWEST:
+            answers = given.get("inputResponses") or {}
+            if QUESTION in answers:
+                known: McpObject = answers[QUESTION]
+                return known
+            raise QuestionFirstError({"method": method, "params": params})
         kinds: dict[str, Any] = {
             "elicitation/create": (types.ElicitRequest, types.ElicitResult),
             "sampling/createMessage": (types.CreateMessageRequest, types.CreateMessageResult),
@@ -137,24 +162,44 @@ def _handler(
         given = dict(context.params or {})
         try:
             result = await service.answer(NOBODY, method, given, courier)
+        except QuestionFirstError as first:
+            return {"resultType": "input_required", "inputRequests": {QUESTION: first.question}}
         except McpError as error:
             raise MCPError(error.code, error.message, error.data) from None
         changed = CHANGES.get(str(given.get("name"))) if method == "tools/call" else None
-        if changed is not None:
+        if changed is not None and courier.revision >= NEWEST:
             await bus.publish(changed())
+        elif changed is ToolsListChanged:
+            await context.session.send_tool_list_changed()
+        elif changed is not None:
+            await context.session.send_prompt_list_changed()
         return complete(method, result, service.info) if courier.revision >= NEWEST else result
 
     return answer
 
 
-async def serve_http() -> None:
+def before_the_newest(app: ASGIApp) -> ASGIApp:
+    """Return a server that has never heard of the newest revision."""
+
+    async def older(scope: Scope, receive: Receive, send: Send) -> None:
+        if (b"mcp-protocol-version", NEWEST.encode()) not in scope["headers"]:
+            await app(scope, receive, send)
+            return
+        reply = PlainTextResponse("Bad Request: unsupported protocol version", status_code=400)
+        await reply(scope, receive, send)
+
+    return older
+
+
+async def serve_http(*, newest: bool = True) -> None:
     """Serve streamable HTTP on a free loopback port until it is stopped."""
     security = TransportSecuritySettings(
         allowed_hosts=["127.0.0.1:*", "localhost:*"],
         allowed_origins=["http://127.0.0.1:*", "http://localhost:*"],
     )
     manager = StreamableHTTPSessionManager(official_everything(), security_settings=security)
-    async with manager.run(), serve_app(manager.handle_request) as url:
+    app = manager.handle_request if newest else before_the_newest(manager.handle_request)
+    async with manager.run(), serve_app(app) as url:
         sys.stdout.write(f"{url}/mcp\n")
         sys.stdout.flush()
         await anyio.sleep_forever()
@@ -171,4 +216,5 @@ async def serve_stdio() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(serve_stdio if "stdio" in sys.argv[1:] else serve_http)
+    kind = sys.argv[1] if len(sys.argv) > 1 else ""
+    anyio.run(serve_stdio if kind == "stdio" else partial(serve_http, newest=kind != "older"))

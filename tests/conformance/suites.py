@@ -67,34 +67,49 @@ def conformance_programs() -> Path:
 
 
 async def run_server_suite(
-    url: str, revision: str, *, scenarios: Sequence[str] = (), all_pending: bool = True
+    url: str,
+    revision: str,
+    *,
+    scenarios: Sequence[str] = (),
+    all_pending: bool = True,
+    edition: str = "",
 ) -> SuiteResult:
     """Run the server suite of a revision: all scenarios of its requirements, or the named ones.
 
-    With `all_pending` those count as well that the suite runs without scoring them.
+    With `all_pending` those count as well that the suite runs without scoring them. `edition` is the
+    revision with which the suite came out, where that is a later one.
     """
     what = ["server", "--url", url]
-    return await _run(what, revision, scenarios, all_pending=all_pending)
+    edition = edition or revision
+    return await _run(what, revision, scenarios, all_pending=all_pending, edition=edition)
 
 
 async def run_client_suite(
-    command: str, revision: str, *, suite: str = "", scenarios: Sequence[str] = ()
+    command: str,
+    revision: str,
+    *,
+    suite: str = "",
+    scenarios: Sequence[str] = (),
+    edition: str = "",
 ) -> SuiteResult:
     """Run the client suite of a revision against a program that takes the server's URL last."""
     what = ["client", "--command", command]
     if suite:
-        return await _one(what, revision, ["--suite", suite], all_pending=True)
-    return await _run(what, revision, scenarios, all_pending=False)
+        return await _one(what, edition or revision, ["--suite", suite], all_pending=True)
+    edition = edition or revision
+    return await _run(what, revision, scenarios, all_pending=False, edition=edition)
 
 
 async def _run(
-    what: list[str], revision: str, scenarios: Sequence[str], *, all_pending: bool
+    what: list[str], revision: str, scenarios: Sequence[str], *, all_pending: bool, edition: str
 ) -> SuiteResult:
     if not scenarios:
-        scope = ["--requirements", NEW] if revision == NEW else _old_scope(what)
-        return await _one(what, revision, scope, all_pending=all_pending)
+        scope = ["--requirements", revision] if edition == NEW else _old_scope(what)
+        return await _one(what, edition, scope, all_pending=all_pending)
+    which = ["--spec-version", revision] if edition != revision else []
     results = [
-        await _one(what, revision, ["--scenario", name], all_pending=True) for name in scenarios
+        await _one(what, edition, ["--scenario", name, *which], all_pending=True)
+        for name in scenarios
     ]
     return SuiteResult(
         passed=sum(one.passed for one in results),
@@ -110,10 +125,10 @@ def _old_scope(what: list[str]) -> list[str]:
 
 
 async def _one(
-    what: list[str], revision: str, scope: list[str], *, all_pending: bool
+    what: list[str], edition: str, scope: list[str], *, all_pending: bool
 ) -> SuiteResult:
     programs = conformance_programs() / "node_modules"
-    suite = programs / f"conformance-{revision}" / "dist" / "index.js"
+    suite = programs / f"conformance-{edition}" / "dist" / "index.js"
     with tempfile.TemporaryDirectory() as folder:
         with anyio.fail_after(_TIMEOUT_S):
             done = await anyio.run_process(

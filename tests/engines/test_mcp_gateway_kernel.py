@@ -17,6 +17,8 @@ from hive.core.task import TaskState
 from hive.engines import Migration
 from hive.execution.ports import GuestEvent, Turn, TurnDone
 from hive.node.build import all_migrations
+from hive.observability import SpanFeed, SpanStatus
+from hive.observability.drivers.memory import MemorySpans
 from hive.protocols.mcp.gateway import Gateways
 from hive.protocols.mcp.ports import McpError, Visitor
 
@@ -110,6 +112,28 @@ async def test_an_agent_uses_what_its_grant_names_and_all_of_it_is_on_record(dat
     assert [params["name"] for _, params in hub.asked] == ["read"]
     trace = hub.asked[0][1]["_meta"]["traceparent"]
     assert trace.startswith("00-")
+
+
+async def test_a_tools_span_leaves_the_node_where_spans_do(database, tmp_path):
+    hub, user, store = PaperHub(), ToolUser("files__read"), MemorySpans()
+    hub.add("files", tool("read"))
+    user.hang.set()
+    feed = SpanFeed(store)
+    async with (
+        running_kernel(database, tmp_path, Stage(play=user.play), exported=feed) as kernel,
+        opened(kernel, hub, user).running(),
+    ):
+        await deploy(kernel, "files.read")
+        delivery = await send(kernel, "go")
+        with anyio.fail_after(30):
+            await delivery.settled()
+    await feed.flush()
+    _, trace, span, _ = hub.asked[0][1]["_meta"]["traceparent"].split("-")
+    [told] = [one for one in await store.of_trace(trace) if one.context.span_id == span]
+    assert told.name == "execute_tool files.read"
+    assert told.attributes["gen_ai.tool.name"] == "read"
+    assert told.attributes["mcp.method.name"] == "tools/call"
+    assert told.status is SpanStatus.UNSET
 
 
 async def test_a_call_that_came_back_before_a_crash_is_not_made_again(database, tmp_path):

@@ -90,6 +90,24 @@ async def test_a_task_is_drawn_with_calls_refusals_and_spans(database: Database)
     assert len(list(tree.walk())) == 5
 
 
+async def test_a_persons_answer_stands_where_the_question_was_asked(database: Database) -> None:
+    call: dict[str, str] = {"verb": "send", "target": "planner"}
+    inner: dict[str, str] = {"verb": "invoke", "target": "bank.pay", "parent": "c-1"}
+    asked: dict[str, str] = {"approval": "a-1", "call": "c-2"}
+    said: dict[str, str] = {"approval": "a-1", "by": "operator"}
+    async with open_ledger(database) as writer:
+        for name, kind, of, body in (
+            ("c-1", EntryKind.INTENT, "c-1", call),
+            ("approval.asked", EntryKind.EVENT, None, asked),
+            ("c-2", EntryKind.INTENT, "c-2", inner),
+            ("approval.allowed", EntryKind.DECISION, None, said),
+        ):
+            await writer.append(line(name, kind=kind, call=of, task="t-1", body=dict(body)))
+    tree = await trace_tree(database, "t-1")
+    [tool] = [node for _, node in tree.walk() if node.call == "c-2"]
+    assert [node.name for node in tool.children] == ["approval.asked", "approval.allowed"]
+
+
 async def test_an_unknown_task_is_not_found(database: Database) -> None:
     with pytest.raises(NotFoundError):
         await trace_tree(database, "t-none", spans=PostgresqlSpans(database))

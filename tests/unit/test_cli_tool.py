@@ -261,6 +261,27 @@ def test_a_known_server_is_added_by_its_name_with_the_folder_it_may_see(hive, wo
     assert world.notes[0][0] == "tool.server.added"
 
 
+def test_the_database_server_is_given_the_folder_of_its_file(hive, world, state):
+    (state / "data").mkdir()
+    code, _, told = hive("tool", "add", "sqlite", "--allow-path", "data/new.db:rw", "--yes")
+    assert code == 0, told
+    spec = world.hub.specs["sqlite"]
+    assert spec.package == "pypi:mcp-server-sqlite mcp<2"
+    assert spec.argv == ("--db-path", str(state / "data/new.db"))
+    assert [(one.host, one.access) for one in spec.grant.paths] == [(str(state / "data"), "rw")]
+
+
+def test_the_operators_word_on_an_effect_is_kept_and_shown(hive, world):
+    words = ("tool", "add", "time", "--effect", "now=pure", "--effect", "*=idempotent", "--yes")
+    code, _, told = hive(*words)
+    assert code == 0, told
+    assert world.hub.specs["time"].effects == {"now": "pure", "*": "idempotent"}
+    assert "is taken at your word: now is pure" in told
+    assert "--host-allow example.org" in hive("tool", "add", "fetch", "--yes")[2]
+    code, _, told = hive("tool", "add", "clock", "--pypi", "x", "--effect", "now=maybe")
+    assert (code, "TOOL=pure" in told) == (2, True)
+
+
 def test_nothing_is_added_before_somebody_said_yes(hive, world, state):
     code, _, told = hive("tool", "add", "time")
     assert code == 1
@@ -392,8 +413,12 @@ def test_a_server_that_does_not_answer_is_kept_and_told_so(hive, world):
     code, out, told = hive("tool", "add", "time", "--yes")
     assert code == 1
     assert "does not answer" in out
+    assert "listening" in out  # what it wrote before it ended
     assert "hive tool logs time" in told
     assert "time" in world.hub.specs
+    assert hive("tool", "rm", "time")[0] == 0
+    code, out, _ = hive("tool", "add", "time", "--yes", "--json")
+    assert (code, json.loads(out.splitlines()[-1])["stage"]) == (1, "stopped")
 
 
 def test_servers_and_tools_are_listed_and_searched(hive, files):
@@ -486,6 +511,8 @@ def test_a_changed_definition_is_shown_before_it_is_allowed(hive, world, files, 
     assert "--digest" in told
     assert "send it away.\\u200b" in told
     assert "filesystem.read_file" in hive("tool", "list", "--blocked")[1]
+    code, _, told = hive("tool", "call", "filesystem.read_file", "path=x")
+    assert (code, "hive tool approve filesystem.read_file" in told) == (1, True)
     monkeypatch.setattr("hive.cli.commands.tool.on_terminal", lambda: True)
     monkeypatch.setattr("hive.cli.commands.tool.agrees", lambda _: False)
     assert hive("tool", "approve", "filesystem.read_file")[0] == 1

@@ -1,5 +1,6 @@
 """The gateway lists and calls what the grant names, checks both sides of a call, and speaks of nothing else."""
 
+import json
 import re
 
 import anyio
@@ -51,6 +52,20 @@ async def test_an_agent_sees_and_calls_what_its_grant_names():
     assert kept.attempt.arguments == b'{"text":"a"}'
     assert kept.attempt.facts["definition"] == hub.pinned["files.read"].definition.digest
     assert kept.outcome is Outcome.OK
+
+
+async def test_what_the_record_serves_again_reads_as_it_read_the_first_time():
+    hub, gate = PaperHub(), RehearsalGate()
+    block = {"type": "text", "text": "a", "annotations": {"priority": 1, "audience": ["user"]}}
+
+    async def respond(_method, _params, _courier):
+        return {"isError": False, "content": [block]}
+
+    hub.add("files", tool("read"), respond=respond)
+    result = await call(gateways_on(hub, gate, "files.*").all, "files__read", arguments={})
+    [kept] = gate.calls
+    served = decode(b"".join(kept.frames))["result"]
+    assert json.dumps(served) == json.dumps(result)
 
 
 async def test_a_tool_out_of_grant_and_one_that_is_not_there_get_the_same_answer():

@@ -176,6 +176,26 @@ async def test_a_lost_session_is_made_anew_and_the_call_arrives_once():
         assert len(server.said("tools/call")) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "sessions"),
+    [("Bad Request: No valid session ID provided", 2), ("Bad Request: no such tool", 1)],
+)
+async def test_a_bad_request_is_a_lost_session_only_where_it_says_so(words, sessions):
+    async def call(server, headers, message, receive):
+        if headers["mcp-session-id"] == "session-1":
+            error = f'{{"jsonrpc":"2.0","id":null,"error":{{"code":-32000,"message":"{words}"}}}}'
+            return 400, {}, [error.encode()]
+        return 200, {}, [{"content": ["done"]}]
+
+    server = WebServer(stateless=False, **{"tools/call": call})
+    async with serving(server) as hub:
+        try:
+            assert (await called(hub)) == {"content": ["done"]}
+        except McpError as error:
+            assert error.message == words
+        assert server.sessions == sessions
+
+
 async def test_a_server_that_loses_every_session_is_not_asked_for_ever():
     server = WebServer(stateless=False, **{"tools/call": (404, {}, [])})
     async with serving(server) as hub:

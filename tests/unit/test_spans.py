@@ -8,7 +8,9 @@ import pytest
 from hive.core.call import TraceContext
 from hive.core.errors import EngineUnavailableError
 from hive.core.ids import SpanId, TraceId
+from hive.core.json import Json
 from hive.observability import Span, SpanFeed, SpanStatus, Tracer, parse_traceparent
+from hive.observability.conventions import call_attributes
 from hive.observability.drivers.memory import MemorySpans
 from hive.observability.spans import ATTRIBUTES_MAX, current_trace, inside
 
@@ -66,6 +68,18 @@ async def test_spans_find_their_parents_and_failures_are_told() -> None:
     assert "secret" not in str(inner)
     assert outer.end_ns >= inner.end_ns - 1_000_000
     assert outer.status is SpanStatus.UNSET
+
+
+def test_the_span_of_a_tools_call_names_method_and_tool() -> None:
+    facts: dict[str, Json] = {"server": "files", "tool": "read"}
+    told = call_attributes("invoke", "files.read", "c-1", facts)
+    assert told["gen_ai.operation.name"] == "execute_tool"
+    assert (told["mcp.method.name"], told["gen_ai.tool.name"]) == ("tools/call", "read")
+    passed = call_attributes("invoke", "files.@resources", "c-2", {"method": "resources/read"})
+    assert passed["mcp.method.name"] == "resources/read"
+    assert "gen_ai.tool.name" not in passed
+    assert call_attributes("ask", "gpt", "c-3", {})["gen_ai.request.model"] == "gpt"
+    assert "mcp.method.name" not in call_attributes("reach", "example.org", "c-4", {})
 
 
 def test_an_ambient_context_is_taken_and_left() -> None:

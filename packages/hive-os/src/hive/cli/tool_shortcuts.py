@@ -18,7 +18,13 @@ def _repositories(paths: Sequence[str]) -> Sequence[str]:
 
 
 def _database(paths: Sequence[str]) -> Sequence[str]:
-    return [word for path in paths[:1] for word in ("--db-path", path)]
+    files = [path if is_database(path) else f"{path}/database.db" for path in paths[:1]]
+    return [word for path in files for word in ("--db-path", path)]
+
+
+def is_database(path: str) -> bool:
+    """Tell whether a path names a database file, which need not be there yet."""
+    return path.endswith((".db", ".sqlite", ".sqlite3"))
 
 
 def _universal_time(_paths: Sequence[str]) -> Sequence[str]:
@@ -27,12 +33,16 @@ def _universal_time(_paths: Sequence[str]) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownServer:
-    """A server that is known by name. `arguments` makes its arguments of the allowed paths."""
+    """A server that is known by name. `arguments` makes its arguments of the allowed paths.
+
+    `beside_file` says that it writes beside the file that it is given, and so needs the folder.
+    """
 
     package: str
     about: str
     arguments: Callable[[Sequence[str]], Sequence[str]] = _nothing
     needs_path: str = ""
+    beside_file: bool = False
     memory_variable: str = ""
     advice: str = ""
 
@@ -74,9 +84,10 @@ KNOWN_SERVERS: Final = {
         arguments=_universal_time,
     ),
     "sqlite": KnownServer(
-        package="pypi:mcp-server-sqlite",
+        package="pypi:mcp-server-sqlite mcp<2",
         about="asks and changes one SQLite database",
         arguments=_database,
-        needs_path="--allow-path FILE.db:rw",
+        needs_path="--allow-path FOLDER/FILE.db:rw; it is given the folder, for SQLite writes beside the file",
+        beside_file=True,
     ),
 }

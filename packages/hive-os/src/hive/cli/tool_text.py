@@ -111,11 +111,13 @@ def tool_lines(report: ToolReport) -> Iterator[str]:
         yield fact(
             "approved", one_line(f"by {report.approved_by} {report.approved_digest}".rstrip())
         )
-    for use in report.used:
-        yield fact(
-            "used", f"{one_line(use.who, 60)}, {use.calls} times, last {use.last_at:%F %H:%M}"
-        )
-    if not report.used:
+    for use in report.used or ():
+        times = "time" if use.calls == 1 else "times"
+        said = f"{one_line(use.who, 60)}, {use.calls} {times}, last {use.last_at:%F %H:%M}"
+        yield fact("used", said)
+    if report.used is None:
+        yield fact("used", "not told: the record is too long to be searched in passing")
+    elif not report.used:
         yield fact("used", "by nobody yet")
 
 

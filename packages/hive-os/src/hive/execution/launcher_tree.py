@@ -307,6 +307,12 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
         limits.apply(plan.sizes, whole_is_limited=report[CGROUP][0])
         tell(status, kind="ready", walls=report)
         os.execve(plan.argv[0], plan.argv, plan.environment)  # noqa: S606 - this is the sandbox
+    except OSError as error:
+        # Where the program's own words would stand, for whoever looks there why it does not run.
+        with contextlib.suppress(Exception):
+            words = f"{plan.argv[0]} cannot be started: {error.strerror}\n"
+            os.write(2, words.encode(errors="replace"))
+        _fail(status, "exec", error)
     except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
         _fail(status, "exec", error)
 

@@ -175,7 +175,9 @@ def key_of_question(call: Call, rule: ApprovalRule) -> str:
     principal = call.principal
     asker: list[Json] = [str(principal), principal.owner, call.task or ""]
     asked: list[Json] = [call.verb.value, call.target, call.argument_hash]
-    return sha256_hex(encode([*asker, *asked, str(call.facts.get("definition", "")), rule.version]))
+    # What a client answers to a tool's own question is no argument, but it decides what is done.
+    bound: list[Json] = [str(call.facts.get(name, "")) for name in ("definition", "answers")]
+    return sha256_hex(encode([*asker, *asked, *bound, rule.version]))
 
 
 def checked(conditions: Iterable[Condition]) -> None:
@@ -219,8 +221,18 @@ def _matches(value: Json, wanted: Json) -> bool:
 def _is_under(value: Json, wanted: Json) -> bool:
     if not isinstance(value, str):
         return True
-    found, above = normpath("/" + value.replace("\\", "/")), normpath("/" + str(wanted))
+    found, above = (_rooted(one.replace("\\", "/")) for one in (value, str(wanted)))
     return found == above or found.startswith(above.rstrip("/") + "/")
+
+
+def _rooted(path: str) -> str:
+    """Resolve a path; two slashes at the front would stay two (POSIX), and be another path."""
+    return normpath("/" + path.lstrip("/"))
+
+
+def _is_equal(value: Json, wanted: Json) -> bool:
+    """Compare as JSON does: 1 is not true."""
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
 
 
 def _compared(value: Json, wanted: Json, *, more: bool) -> bool:
@@ -252,7 +264,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 _FITS: Final[Mapping[Operator, Callable[[Json, Json], bool]]] = {
     Operator.EQUAL: lambda value, wanted: value == wanted,
-    Operator.UNEQUAL: lambda value, wanted: value != wanted,
+    Operator.UNEQUAL: lambda value, wanted: not _is_equal(value, wanted),
     Operator.LESS: partial(_compared, more=False),
     Operator.MORE: partial(_compared, more=True),
     Operator.MATCHES: _matches,

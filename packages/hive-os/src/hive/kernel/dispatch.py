@@ -93,9 +93,12 @@ class Dispatcher:
             await self._entrance.tell_notices(call)
             yield decision
             return
-        with within_turn(turn, call, self._clock):
-            async with self._passing(LivePassage(call, act), decision, turn) as passage:
+        passage = LivePassage(call, act)
+        with within_turn(turn, call, self._clock), self._entrance.span(call, turn) as span:
+            async with self._passing(passage, decision, turn):
                 yield passage
+            if span is not None and passage.outcome is not Outcome.OK:
+                span.fail(passage.outcome)
 
     async def send(self, attempt: Attempt, agent: AgentId, message: Message) -> Refused | Delivery:
         """Admit a message for an agent, make it durable, wake the agent.

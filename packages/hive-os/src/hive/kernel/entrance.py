@@ -1,6 +1,7 @@
 """The way in for every call: made, found in the record, or judged and written down before it acts."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +24,8 @@ from hive.ledger.asked import AskedKeeper
 from hive.ledger.entry import Draft
 from hive.ledger.refusals import RefusalMeter
 from hive.ledger.writer import LedgerWriter
-from hive.observability.spans import Tracer
+from hive.observability.conventions import call_attributes, span_name
+from hive.observability.spans import Span, SpanKind, Tracer
 
 NOTICE_TIMEOUT_S: Final = 10.0
 ADMIT: Final = "hive.admit"
@@ -82,6 +84,18 @@ class Entrance:
         """Ask whether a call may happen; a yes has taken its claims."""
         with self._tracer.start(ADMIT, parent=call.trace):
             return self._admission.admit(call)
+
+    def span(self, call: Call, turn: RunningTurn | None) -> AbstractContextManager[Span | None]:
+        """Open the span of a call, where spans leave the node: here the ledger tells the same."""
+        if not self._tracer.exports:
+            return nullcontext()
+        return self._tracer.start(
+            span_name(call.verb, call.target),
+            parent=None if turn is None else turn.trace,
+            context=call.trace,
+            kind=SpanKind.CLIENT,
+            attributes=call_attributes(call.verb, call.target, call.id, call.facts),
+        )
 
     async def judge_again(self, call: Call) -> Refused | None:
         """Ask about a call whose intent is in the ledger since before a crash."""

@@ -172,7 +172,7 @@ async def open_node(
             writer=ledger.writer,
             turns=turns,
             logs=logs,
-            tracer=Tracer(feed, randomness=randomness),
+            tracer=Tracer(feed, randomness=randomness, exports=bool(settings.otlp_endpoint)),
             run_directory=run_directory,
         )
         kernel, placement, environments = _kernel(ground, driver, probes, inside := SandboxRoutes())

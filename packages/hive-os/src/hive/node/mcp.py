@@ -7,10 +7,12 @@ on its sandbox's socket and what the public port shows are two doors over the sa
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from hive.core.call import PrincipalKind
 from hive.core.errors import NotFoundError, StateError
 from hive.core.json import Json
 from hive.core.spec import AgentSkill
@@ -26,12 +28,16 @@ from hive.protocols.mcp.gateway import Gateways
 from hive.protocols.mcp.gateway.waiting import ApprovalDesk
 from hive.protocols.mcp.hub.hub import HubRegistry
 from hive.protocols.mcp.hub.records import ServerRecords
-from hive.protocols.mcp.launch import open_launcher
+from hive.protocols.mcp.launch import ServerLauncher, open_launcher
+from hive.protocols.mcp.oauth.door import OAuthDoor
+from hive.protocols.mcp.oauth.login import UpstreamLogin
 from hive.protocols.mcp.pins.book import PinBook
-from hive.protocols.mcp.ports import McpService, Visitor
+from hive.protocols.mcp.ports import McpObject, McpService, Turned, Visitor
 from hive.protocols.mcp.serving.agent import AgentServices
+from hive.protocols.mcp.serving.node import NodeService
 from hive.security.tokens import OPERATOR, Tokens
 from hive.security.vault import Vault
+from hive.web.tools import ToolLogin
 
 if TYPE_CHECKING:
     from hive.node.build import Node
@@ -53,6 +59,7 @@ class NodeMcp:
     tools: NodeTools
     inside: McpFront
     public: McpFront
+    oauth: OAuthDoor
 
     def skills_of(self, server: str) -> tuple[AgentSkill, ...]:
         """Return a server's tools as the skills of an agent that stands for it."""
@@ -65,7 +72,9 @@ class McpEndpoints:
 
     gateways: Gateways
     agents: AgentServices
-    node: McpService
+    node: NodeService
+    hub: HubRegistry
+    door: OAuthDoor
 
     def inside(self, visitor: Visitor, path: str) -> McpService | None:
         """Return what an agent finds on its sandbox's socket."""
@@ -79,7 +88,20 @@ class McpEndpoints:
         if plain == ROOT:
             opened = visitor.scopes is None or visitor.scopes & _OF_THE_NODE
             return self.node if opened else None
+        server = plain.removeprefix(SERVERS)
+        operator = visitor.principal.kind is PrincipalKind.OPERATOR
+        if operator and server != plain and self.hub.server(server) is None:
+            # Anybody else shall not learn from an answer which servers there are.
+            return None
         return self.gateways.all if plain == ALL_TOOLS else self._named(plain)
+
+    def step_up(self, visitor: Visitor, path: str, method: str, params: McpObject) -> Turned | None:
+        """Answer who could do this with a token for more, so that a program asks its user for one."""
+        plain = path.rstrip("/")
+        lacks = self.node.scope_missing(visitor, method, params) if plain == ROOT else ""
+        return (
+            self.door.missing(plain, (visitor.scopes or frozenset()) | {lacks}) if lacks else None
+        )
 
     def _named(self, path: str) -> McpService | None:
         for prefix, find in ((SERVERS, self.gateways.of), (AGENTS, self.agents.of)):
@@ -91,7 +113,12 @@ class McpEndpoints:
 
 @asynccontextmanager
 async def opened_mcp(
-    node: "Node", console: "Console", tokens: Tokens, address: str
+    node: "Node",
+    console: "Console",
+    tokens: Tokens,
+    address: str,
+    *,
+    holds_session: Callable[[str], bool],
 ) -> AsyncIterator[NodeMcp]:
     """Open everything of MCP; leaving the context ends every connection, session and process of it."""
     vault, logs, note = vault_of(node), ToolLogs(node.clock), _note_of(node)
@@ -103,18 +130,22 @@ async def opened_mcp(
         doors=node.placement.tool_doors,
         on_line=logs.add,
     )
-    hub = HubRegistry(
-        records=ServerRecords(database=node.engines.database, clock=node.clock),
-        clock=node.clock,
-        pins=pins,
-        secret_of=_secret_of(vault),
-        launch=launcher.launch,
+    # Tokens are made for this name of the node, character by character.
+    origin = node.settings.public_url.rstrip("/") or address
+    login = UpstreamLogin(
+        vault=vault, clock=node.clock, randomness=node.randomness, origin=lambda: origin
     )
+    hub = _hub(node, pins, vault, login, launcher)
+    login.on_login = hub.refresh_soon
+    door = _oauth_door(node, console, login, origin, holds_session)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub.running())
         gateways = await stack.enter_async_context(_gateways(node, hub))
         inside, public = await _fronts(
-            node, _endpoints(node, console, hub, gateways, address), tokens, stack
+            node,
+            _endpoints(node, console, hub, gateways, door, address),
+            _doorman(node, tokens, door),
+            stack,
         )
         tools = NodeTools(
             hub=hub,
@@ -126,10 +157,53 @@ async def opened_mcp(
             database=node.engines.database,
             clock=node.clock,
             state=str(node.state.path),
+            login=partial(_begun, hub, login),
             pin=launcher.pin,
             logs=logs,
         )
-        yield NodeMcp(hub=hub, pins=pins, tools=tools, inside=inside, public=public)
+        yield NodeMcp(hub=hub, pins=pins, tools=tools, inside=inside, public=public, oauth=door)
+
+
+def _hub(
+    node: "Node", pins: PinBook, vault: Vault, login: UpstreamLogin, launcher: ServerLauncher
+) -> HubRegistry:
+    return HubRegistry(
+        records=ServerRecords(database=node.engines.database, clock=node.clock),
+        clock=node.clock,
+        pins=pins,
+        secret_of=_secret_of(vault),
+        launch=launcher.launch,
+        auth_for=login.auth_for,
+    )
+
+
+def _oauth_door(
+    node: "Node",
+    console: "Console",
+    login: UpstreamLogin,
+    origin: str,
+    holds_session: Callable[[str], bool],
+) -> OAuthDoor:
+    return OAuthDoor(
+        database=node.engines.database,
+        clock=node.clock,
+        randomness=node.randomness,
+        origin=lambda: origin,
+        holds_session=holds_session,
+        is_operator=console.is_operator,
+        login=login,
+        issuers=node.settings.oauth_issuers,
+        registration=node.settings.oauth_registration,
+    )
+
+
+def _doorman(node: "Node", tokens: Tokens, door: OAuthDoor) -> TokenDoorman:
+    return TokenDoorman(
+        tokens=tokens,
+        anonymous=node.settings.anonymous,
+        recognise_oauth=door.recognise,
+        challenge=door.challenge,
+    )
 
 
 @asynccontextmanager
@@ -140,22 +214,29 @@ async def _gateways(node: "Node", hub: HubRegistry) -> AsyncIterator[Gateways]:
         grant_of=node.ground.turns.grant_of,
         clock=node.clock,
         randomness=node.randomness,
-        approvals=ApprovalDesk(decided=_decided(node)),
+        approvals=ApprovalDesk(
+            decided=_decided(node), page=approval_page(node.settings.public_url)
+        ),
     )
     async with gateways.running():
         yield gateways
 
 
 def _endpoints(
-    node: "Node", console: "Console", hub: HubRegistry, gateways: Gateways, address: str
+    node: "Node",
+    console: "Console",
+    hub: HubRegistry,
+    gateways: Gateways,
+    door: OAuthDoor,
+    address: str,
 ) -> McpEndpoints:
     agents = agent_services(node, address)
     own = node_service(node, console, agents.talk, hub=hub, approvals=_waiting(node))
-    return McpEndpoints(gateways=gateways, agents=agents, node=own)
+    return McpEndpoints(gateways=gateways, agents=agents, node=own, hub=hub, door=door)
 
 
 async def _fronts(
-    node: "Node", endpoints: McpEndpoints, tokens: Tokens, stack: AsyncExitStack
+    node: "Node", endpoints: McpEndpoints, doorman: TokenDoorman, stack: AsyncExitStack
 ) -> tuple[McpFront, McpFront]:
     """Open both doors: the one on every sandbox's socket, and the one on the public port."""
     inside = McpFront(
@@ -167,15 +248,34 @@ async def _fronts(
     )
     public = McpFront(
         service_for=endpoints.public,
-        doorman=TokenDoorman(tokens=tokens, anonymous=node.settings.anonymous),
+        doorman=doorman,
         settings=node.settings,
         clock=node.clock,
         randomness=node.randomness,
         names=names_of(node.settings),
+        step_up=endpoints.step_up,
     )
     await stack.enter_async_context(inside)
     await stack.enter_async_context(public)
     return inside, public
+
+
+async def _begun(hub: HubRegistry, login: UpstreamLogin, name: str) -> ToolLogin:
+    """Begin to log in at a server as the operator."""
+    view = hub.server(name)
+    if view is None or not view.spec.oauth:
+        return ToolLogin(note=f"{name} wants no login.")
+    url = await login.begin(view.spec, OPERATOR.owner)
+    return ToolLogin(url=url, note="" if url else "logged in")
+
+
+def approval_page(public_url: str) -> Callable[[str], str]:
+    """Return what says where an operator reads of a call that waits.
+
+    Only an address that was set is told: the one that a node is bound to means another machine to others.
+    """
+    page = f"{public_url.rstrip('/')}/#approvals" if public_url else ""
+    return lambda _approval: page
 
 
 def vault_of(node: "Node") -> Vault:

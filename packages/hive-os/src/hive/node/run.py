@@ -122,7 +122,7 @@ async def running_node(
         # Only now: before, a caller would be told that an agent of yesterday does not exist.
         public.a2a = node.inside.a2a
         if node.mcp is not None:
-            public.mcp = node.mcp.public
+            public.mcp, public.oauth = node.mcp.public, node.mcp.oauth
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
         _spare_collector()
@@ -176,12 +176,13 @@ async def _open_doors(
     console = _console(node, face, tokens, end)
     door = await _open_a2a(node, tokens, address, stack)
     await _open_models(node, face, stack)
-    await _open_mcp(node, console, tokens, address, stack)
+    sessions = PageSessions(clock=node.clock, randomness=node.randomness)
+    await _open_mcp(node, console, tokens, address, stack, sessions=sessions)
     await _open_inbox(node, keys, stack)
     face.doors.update(dict.fromkeys(("a2a", "models", "mcp", "egress", "inbox"), True))
     if settings.grpc_port:
         face.doors["grpc"] = True
-    public.site = _open_operator(node, console, stack)
+    public.site = _open_operator(node, console, sessions, stack)
     face.doors["operator"] = True
     node.tasks.start_soon(tokens.watch)
     return console, face, door.prepare
@@ -298,11 +299,19 @@ async def _open_models(node: Node, face: NodeFace, stack: AsyncExitStack) -> Non
 
 
 async def _open_mcp(
-    node: Node, console: NodeConsole, tokens: Tokens, address: str, stack: AsyncExitStack
+    node: Node,
+    console: NodeConsole,
+    tokens: Tokens,
+    address: str,
+    stack: AsyncExitStack,
+    *,
+    sessions: PageSessions,
 ) -> None:
     from hive.node.mcp import opened_mcp
 
-    opened = await stack.enter_async_context(opened_mcp(node, console, tokens, address))
+    opened = await stack.enter_async_context(
+        opened_mcp(node, console, tokens, address, holds_session=sessions.holds)
+    )
     node.mcp, node.tools = opened, opened.tools
     node.inside.mcp = opened.inside
     node.tasks.start_soon(tell_of_approvals, node, address)
@@ -325,12 +334,13 @@ async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None
     await stack.enter_async_context(door.serve())
 
 
-def _open_operator(node: Node, console: NodeConsole, stack: AsyncExitStack) -> App:
+def _open_operator(
+    node: Node, console: NodeConsole, sessions: PageSessions, stack: AsyncExitStack
+) -> App:
     from hive.node.spend import NodeSpend
     from hive.web.metrics import MetricsPage
     from hive.web.site import OperatorSite
 
-    sessions = PageSessions(clock=node.clock, randomness=node.randomness)
     chapters = chapters_of(node)
     spend = NodeSpend(node)
     site = OperatorSite(

@@ -48,6 +48,10 @@ class ToolLogs:
         lines = self._lines.get(server, deque())
         return list(islice(lines, max(0, len(lines) - count), None))
 
+    def forget(self, server: str) -> None:
+        """Drop the lines of a server that is gone: the next one of its name wrote none of them."""
+        self._lines.pop(server, None)
+
     @contextmanager
     def heard(
         self, server: str

@@ -38,11 +38,15 @@ def full_tool_name(hub: ToolHub, name: str) -> str:
 
 def missing(what: str, name: str, known: Sequence[str]) -> NotFoundError:
     """Return the error for a name that means nothing, with the names that are near."""
+    server, dot, _ = name.partition(".")
+    if dot and server in known:
+        # The server is right: what is near is one of its tools.
+        known = [one for one in known if one.startswith(f"{server}.")]
     near = get_close_matches(name, known, n=NEAR_MAX, cutoff=0.5)
     ends = [one for one in known if name and one.partition(".")[2].startswith(name)]
     meant = ", ".join(dict.fromkeys((*near, *ends[:NEAR_MAX])))
     return NotFoundError(
         f"There is no {what} {printable(name)}.",
         why=f"Did you mean {meant}?" if meant else "",
-        fix="hive tool list --tools",
+        fix="hive tool list" if what == "server" else "hive tool list --tools",
     )

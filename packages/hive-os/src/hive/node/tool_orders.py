@@ -101,6 +101,7 @@ def plan_lines(spec: ServerSpec) -> list[str]:
         lines.append("learns what agents ask its tools")
     for what, values in (("the variable", spec.environment), ("the header", spec.headers)):
         lines += [_given(what, key, value) for key, value in values.items()]
+    lines += [f"is taken at your word: {tool} is {effect}" for tool, effect in spec.effects.items()]
     if spec.oauth:
         lines.append("wants a login: hive tool login " + spec.name)
     shared = {

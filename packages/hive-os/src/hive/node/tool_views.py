@@ -66,7 +66,7 @@ def server_report(view: ServerView, tools: Sequence[PinnedTool]) -> ToolServerRe
     )
 
 
-def tool_report(tool: PinnedTool, used: list[ToolUser]) -> ToolReport:
+def tool_report(tool: PinnedTool, used: list[ToolUser] | None) -> ToolReport:
     """Return a tool whole."""
     approved = tool.approved
     return ToolReport(
@@ -91,7 +91,7 @@ def finding(view: ServerView) -> Finding:
     if view.state is ServerState.NEEDS_LOGIN:
         return _weak(name, view.reason or "somebody has to log in", f"hive tool login {name}")
     if view.blocked:
-        words = f"{view.blocked} of {view.tools} tools wait for a look"
+        words = f"{view.blocked} of {view.tools + view.blocked} tools wait for a look"
         return _weak(name, words, f"hive tool list --blocked {name}")
     known = view.state in (ServerState.READY, ServerState.IDLE)
     word = "disabled" if view.state is ServerState.DISABLED else told

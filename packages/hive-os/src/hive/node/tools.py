@@ -15,6 +15,7 @@ from hive.core.errors import (
     HiveError,
     NotFoundError,
     SpecError,
+    StateError,
 )
 from hive.core.ids import plain_text
 from hive.core.json import Json
@@ -34,7 +35,14 @@ from hive.node.tool_orders import (
 )
 from hive.node.tool_parts import DefinitionPins, ToolServers
 from hive.node.tool_views import finding, server_line, server_report, tool_line, tool_report
-from hive.protocols.mcp.ports import McpError, McpService, ServerSpec, ServerView, ToolHub
+from hive.protocols.mcp.ports import (
+    McpError,
+    McpService,
+    ServerSpec,
+    ServerState,
+    ServerView,
+    ToolHub,
+)
 from hive.security.tokens import OPERATOR
 from hive.security.vault import Vault
 from hive.web.tools import (
@@ -161,10 +169,14 @@ class NodeTools(ToolDesk):
             async for text in following(told, partial(self._begun, spec.name, stopped)):
                 yield ToolServerStep(stage="progress", text=text)
         report = self._report(spec.name)
+        if stopped and self._view(spec.name).state is ServerState.NEEDS_LOGIN:
+            login = f"wants a login: hive tool login {spec.name}"
+            yield ToolServerStep(stage="ready", text=login, server=report)
+            return
         problem = stopped[0] if stopped else report.line.reason * (not report.line.tools)
         yield ToolServerStep(
             stage="stopped" if problem else "ready",
-            text=problem or f"{report.line.tools} tools",
+            text=problem or _tools_text(report.line),
             took_ms=(self._clock.monotonic() - began) * 1000,
             server=report,
         )
@@ -181,6 +193,7 @@ class NodeTools(ToolDesk):
         spec = self._view(name).spec
         await self._servers.remove(name)
         await self._pins.forget(name)
+        self._logs.forget(name)
         others = {one for view in self._hub.servers() for one in references(view.spec)}
         for secret in references(spec):
             if secret.startswith(_own_prefix(name)) and secret not in others:
@@ -204,7 +217,15 @@ class NodeTools(ToolDesk):
 
     def call(self, name: str, order: ToolCallOrder) -> AsyncIterator[ToolCallEvent]:
         """Call a tool as the operator, through the gate."""
-        server, _, tool = self._tool_name(name).partition(".")
+        full_name = self._tool_name(name)
+        found = self._hub.tool(full_name)
+        if found is not None and not found.usable:
+            raise StateError(
+                f"{full_name} is blocked: {found.state.value}.",
+                why="; ".join(found.flags),
+                fix=f"hive tool approve {full_name}",
+            )
+        server, _, tool = full_name.partition(".")
         return called(self._gateway(server), tool, order.arguments, self._clock)
 
     async def approve(self, name: str, digest: str) -> ToolReport:
@@ -262,11 +283,15 @@ class NodeTools(ToolDesk):
         try:
             await self._refreshed(name)
         except HiveError as error:
-            stopped.append(" ".join(filter(None, (error.what, error.why, error.fix))))
+            told = " ".join(filter(None, (error.what, error.why, error.fix)))
+            stopped.append(told.replace(" NAME", f" {name}"))
 
     async def _refreshed(self, name: str) -> None:
         try:
             await self._servers.refresh(name)
+        except StateError as error:
+            fix = error.fix.replace(" NAME", f" {name}")
+            raise StateError(error.what, why=error.why, fix=fix) from error
         except McpError as error:
             raise EngineError(
                 f"The server {name} answered with an error.",
@@ -342,7 +367,7 @@ class NodeTools(ToolDesk):
             raise missing("tool", full_name, [])
         return tool_report(found, await self._users(full_name))
 
-    async def _users(self, full_name: str) -> list[ToolUser]:
+    async def _users(self, full_name: str) -> list[ToolUser] | None:
         """Read from the records who called a tool; a long record is not waited for."""
         with anyio.move_on_after(USERS_WAIT_S):
             rows = await self._database.fetch(_USERS_SQL, f"invoke {full_name}", USERS_TOLD_MAX)
@@ -354,7 +379,11 @@ class NodeTools(ToolDesk):
                 )
                 for row in rows
             ]
-        return []
+        return None
+
+
+def _tools_text(line: ToolServerLine) -> str:
+    return f"{line.tools} tools" + (f", {line.blocked} blocked" if line.blocked else "")
 
 
 def _own_prefix(server: str) -> str:

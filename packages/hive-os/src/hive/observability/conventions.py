@@ -4,7 +4,10 @@ Those conventions still move, so they stand here once, as they were in November 
 imported from packages that mark theirs as experimental. Message content is never an attribute.
 """
 
+from collections.abc import Mapping
 from typing import Final
+
+from hive.core.json import Json
 
 SCHEMA_DATE: Final = "2026-11"
 
@@ -61,6 +64,21 @@ _OPERATIONS: Final = {
     "recall": RETRIEVAL,
     "spawn": CREATE_AGENT,
 }
+
+
+def call_attributes(
+    verb: str, target: str, call: str, facts: Mapping[str, Json]
+) -> dict[str, Json]:
+    """Return the attributes of the span of a call; of a tool's also what MCP's conventions want."""
+    found: dict[str, Json] = {CALL_ID: call, VERB: verb, TARGET: target}
+    if verb in _OPERATIONS:
+        found[OPERATION] = _OPERATIONS[verb]
+    if verb == "invoke":
+        found |= {MCP_METHOD: facts.get("method") or "tools/call"}
+        found |= {TOOL_NAME: facts["tool"], TOOL_CALL_ID: call} if "tool" in facts else {}
+    elif verb == "ask":
+        found[REQUEST_MODEL] = target
+    return found
 
 
 def span_name(verb: str, target: str) -> str:

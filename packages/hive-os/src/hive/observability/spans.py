@@ -197,9 +197,12 @@ class SpanFeed:
 
 
 class Tracer:
-    """Makes spans."""
+    """Makes spans. `exports`: they leave the node, where nobody has the ledger's word beside them."""
 
-    def __init__(self, feed: SpanFeed, *, randomness: Randomness | None = None) -> None:
+    def __init__(
+        self, feed: SpanFeed, *, randomness: Randomness | None = None, exports: bool = False
+    ) -> None:
+        self.exports = exports
         self._feed = feed
         self._randomness = randomness or SystemRandomness()
 

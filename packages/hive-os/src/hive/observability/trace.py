@@ -110,6 +110,7 @@ class _Builder:
         self.parents: dict[int, tuple[str, str]] = {}
         self.nodes: list[TraceNode] = []
         self.turns: dict[int, list[TraceNode]] = {}
+        self.asked: dict[str, str] = {}
 
     def entry(self, row: Row) -> None:
         body = cast("dict[str, Json]", decode(cast("str", row["body"])))
@@ -146,7 +147,12 @@ class _Builder:
             task=cast("str", row["task"] or ""),
             agent=cast("str", row["agent"]),
         )
-        self._add(node, call or str(body.get("call") or ""), cast("str", row["span_id"]))
+        # A person's answer names the question; the question named the call.
+        approval = str(body.get("approval") or "")
+        call = call or str(body.get("call") or "") or self.asked.get(approval, "")
+        if approval:
+            self.asked.setdefault(approval, call)
+        self._add(node, call, cast("str", row["span_id"]))
 
     def span(self, span: Span) -> None:
         known = self.by_span.get(span.context.span_id)

@@ -16,6 +16,7 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
     """Return the section about what waits; nothing where nothing does."""
     if not waiting:
         return ""
+    open_ones = sum(one.state == "waiting" for one in waiting)
     rows = (
         (
             number_cell(one.asked_at.strftime("%H:%M:%S")),
@@ -24,9 +25,11 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
             long_cell(one.arguments),
             cell(f"{one.by}, for {one.owner}"),
             long_cell(one.note or one.rule),
-            cell(f"hive approve yes {one.id}" if one.state == "waiting" else one.decided_by),
+            cell(
+                f"hive approve yes {one.id}" if one.state == "waiting" else f"by {one.decided_by}"
+            ),
         )
         for one in waiting[:SHOWN]
     )
     heads = ("Asked (UTC)", "State", "Call", "With", "By", "Why", "To answer")
-    return section("approvals", f"Waiting for a person ({len(waiting)})", heads, rows, "")
+    return section("approvals", f"Waiting for a person ({open_ones})", heads, rows, "")

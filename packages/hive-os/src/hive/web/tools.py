@@ -123,7 +123,10 @@ class ToolUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool whole: its definition as the server lists it, and the one that was approved if they differ."""
+    """One tool whole: its definition as the server lists it, and the one that was approved if they differ.
+
+    `used` is None where the record is so long that nobody waited for the answer.
+    """
 
     line: ToolLine
     digest: str
@@ -132,7 +135,7 @@ class ToolReport(msgspec.Struct, frozen=True, kw_only=True):
     approved_digest: str = ""
     approved_by: str = ""
     seen_at: datetime | None = None
-    used: list[ToolUser] = []
+    used: list[ToolUser] | None = []
 
 
 class ToolFound(msgspec.Struct, frozen=True, kw_only=True):

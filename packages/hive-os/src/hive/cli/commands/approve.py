@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from hive.cli.client import segment
+from hive.cli.completion import waiting_calls
 from hive.cli.render import table
 from hive.cli.session import Options, say, shared_options, show, show_json
 from hive.core.errors import BadInputError
@@ -45,7 +46,7 @@ def list_waiting(*, options: Options) -> int:
 
 
 @approve.command("yes", help="Let a call happen, once, exactly as it was asked.")
-@click.argument("approval")
+@click.argument("approval", shell_complete=waiting_calls)
 @click.option("--note", default="", help="Why, for the record.")
 @shared_options
 def yes(*, options: Options, approval: str, note: str) -> int:
@@ -54,7 +55,7 @@ def yes(*, options: Options, approval: str, note: str) -> int:
 
 
 @approve.command("no", help="Refuse a call; whoever asked is told the note.")
-@click.argument("approval")
+@click.argument("approval", shell_complete=waiting_calls)
 @click.option("--note", default="", help="Why; the caller reads it.")
 @shared_options
 def no(*, options: Options, approval: str, note: str) -> int:
@@ -206,7 +207,7 @@ def _decide(options: Options, approval: str, *, allow: bool, note: str) -> int:
     if options.json:
         show_json(made)
     elif allow:
-        show(f"{made.verb} {made.target} may happen once, when it is asked again.")
+        show(f"{made.verb} {made.target} may happen once: now, or when its task asks again.")
     else:
         show(f"{made.verb} {made.target} is refused.")
     return 0

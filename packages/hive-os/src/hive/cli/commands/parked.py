@@ -3,6 +3,7 @@
 import click
 
 from hive.cli.client import segment
+from hive.cli.render import one_line
 from hive.cli.session import Options, say, shared_options, show, show_json
 from hive.web.values import ParkedDecision, ParkedTask, TaskSummary
 
@@ -46,7 +47,7 @@ def _list(options: Options) -> int:
         return 0
     for one in found:
         show(f"{one.task_id}  {one.agent}  since {one.since:%H:%M:%S}")
-        show(f"    {one.reason}")
+        show(f"    {one_line(one.reason)}")
     if not found:
         show("Nothing is parked.")
     else:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from hive.cli.client import OperatorClient
+from hive.cli.client import OperatorClient, segment
 from hive.cli.commands.run import CommandAfterDashes
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line
@@ -23,12 +23,20 @@ from hive.cli.session import (
     took,
 )
 from hive.cli.tool_secrets import REFERENCE, looks_secret, secret_name_of
-from hive.cli.tool_shortcuts import KNOWN_SERVERS, KnownServer
+from hive.cli.tool_shortcuts import KNOWN_SERVERS, KnownServer, is_database
 from hive.cli.tool_text import tool_rows
 from hive.core.errors import ConfigError, StateError
-from hive.web.tools import ToolServerOrder, ToolServerPlan, ToolServerReport, ToolServerStep
+from hive.web.tools import (
+    ToolLogLine,
+    ToolServerOrder,
+    ToolServerPlan,
+    ToolServerReport,
+    ToolServerStep,
+)
 
+_EFFECT: Final = re.compile(r"([^\s=]{1,200})=(pure|idempotent|once)")
 PLAN_TIMEOUT_S: Final = 60.0
+LINES_OF_A_STOPPED: Final = 3
 _ARGV: Final = "hive.cli.argv"
 _FLAGGED: Final = "flagged"
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,127})=(.*)", re.DOTALL)
@@ -61,6 +69,13 @@ _HEADER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,100})\s*[:=]\s*(.*)"
     default="owner",
     help="Who shares one running server (default: the agents of one owner).",
 )
+@click.option(
+    "--effect",
+    "effects",
+    multiple=True,
+    metavar="TOOL=pure|idempotent|once",
+    help="What a call of it does, over the server's own word; `*` for all.",
+)
 @click.option("--timeout", type=click.FloatRange(0.1, 3600), default=60.0, help="Seconds a call.")
 @click.option(
     "--allow-build", is_flag=True, help="Run build scripts of its packages, inside the walls."
@@ -82,6 +97,7 @@ def add(
     headers: tuple[str, ...],
     oauth: bool,
     share: str,
+    effects: tuple[str, ...],
     timeout: float,
     allow_build: bool,
     yes: bool,
@@ -94,16 +110,20 @@ def add(
     order = _replaced(
         order,
         folder=str(Path.cwd()),
-        paths=list(paths),
+        paths=order.paths or list(paths),
         hosts=list(hosts),
         environment=order.environment | _assigned(variables, _ASSIGNMENT, "--env"),
         headers=_assigned(headers, _HEADER, "--header"),
         oauth=oauth,
         sharing=share,
+        effects=_assigned(effects, _EFFECT, "--effect", "TOOL=pure, =idempotent or =once"),
         timeout_s=timeout,
         allow_build=allow_build,
     )
     order = with_secrets_moved(options, order, yes=yes)
+    known = KNOWN_SERVERS.get(name)
+    if known and known.advice and order.package == known.package and not (paths or hosts):
+        say(options, known.advice)
     client = options.client()
     order = confirmed(options, client, order, yes=yes)
     return EXIT_FAILED if added(options, client, order) is None else 0
@@ -188,22 +208,27 @@ def added(
                 line.update(one_line(step.text, 70))
                 continue
             line.clear()
+            if step.stage == "stopped":
+                stopped = step.text or "it ended"
             if options.json:
                 show_json(step)
-            elif step.stage == "stopped":
-                stopped = step.text
-            else:
+            elif step.stage != "stopped":
                 say(options, fact(step.stage, one_line(step.text), took(step.took_ms)))
     if stopped or report is None:
-        show(f"{order.name} is kept, but does not answer: {one_line(stopped)}")
-        say(
-            options,
-            f"Next:  hive tool logs {order.name}     and then  hive tool refresh {order.name}",
-        )
+        if not options.json:
+            _tell_stopped(options, client, order.name, stopped)
         return None
     if not options.json:
         _tell(options, order.name, report)
     return report
+
+
+def _tell_stopped(options: Options, client: OperatorClient, name: str, why: str) -> None:
+    show(f"{name} is kept, but does not answer: {one_line(why)}")
+    path = f"tool-logs/{segment(name)}"
+    for line in client.lines("GET", path, ToolLogLine, last=LINES_OF_A_STOPPED):
+        show(fact("it wrote", one_line(line.text)))
+    say(options, f"Next:  hive tool logs {name}     and then  hive tool refresh {name}")
 
 
 def _tell(options: Options, name: str, report: ToolServerReport) -> None:
@@ -265,7 +290,16 @@ def _known(name: str, known: KnownServer, paths: tuple[str, ...]) -> ToolServerO
         package=known.package,
         argv=list(known.arguments(inside)),
         environment=environment,
+        paths=[_folder_of(path) for path in paths] if known.beside_file else [],
     )
+
+
+def _folder_of(text: str) -> str:
+    """Return an allowed path with the folder in place of a database file."""
+    pieces = text.split(":")
+    access = [pieces.pop()] if pieces[-1] in ("ro", "rw") else []
+    folders = [str(Path(one).parent) if is_database(one) else one for one in pieces]
+    return ":".join(folders + access)
 
 
 def _seen_at(text: str) -> str:
@@ -276,12 +310,14 @@ def _seen_at(text: str) -> str:
     return pieces[1] if len(pieces) == 2 else str(Path(pieces[0]).expanduser().resolve())
 
 
-def _assigned(words: tuple[str, ...], form: re.Pattern[str], option: str) -> dict[str, str]:
+def _assigned(
+    words: tuple[str, ...], form: re.Pattern[str], option: str, shape: str = "NAME=VALUE"
+) -> dict[str, str]:
     found = {}
     for word in words:
         match = form.fullmatch(word)
         if match is None:
-            raise click.UsageError(f"{option} takes NAME=VALUE.")
+            raise click.UsageError(f"{option} takes {shape}.")
         found[match[1]] = match[2]
     return found
 

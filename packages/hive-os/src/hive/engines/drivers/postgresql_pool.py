@@ -28,6 +28,7 @@ ACQUIRE_TIMEOUT_S: Final = 15.0
 STATEMENT_TIMEOUT_S: Final = 120.0
 CLOSE_WITHIN_S: Final = 1.0
 NOTICES_MAX: Final = 1024
+KEPT_USES_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,9 @@ class PostgresqlDatabase:
         self._connections_max = connections_max
         self._describe = describe
         self._pool: asyncpg.Pool | None = None
+        self._kept: asyncpg.Connection | None = None
+        self._kept_uses = 0
+        self._waiting = 0
 
     async def connect(self) -> None:
         """Open the pool.
@@ -129,11 +133,14 @@ class PostgresqlDatabase:
         pool, self._pool = self._pool, None
         if pool is None:
             return
+        kept, self._kept = self._kept, None
         with anyio.CancelScope(shield=True):
             with (
                 anyio.move_on_after(CLOSE_WITHIN_S),
                 suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
             ):
+                if kept is not None:
+                    await pool.release(kept)
                 await pool.close()
             pool.terminate()
 
@@ -144,14 +151,42 @@ class PostgresqlDatabase:
             raise EngineUnavailableError(
                 "The database is closed.", why="The node is stopping.", fix="Start it again."
             )
-        with translated():
-            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        connection = await self._taken(pool)
+        well = False
         try:
             yield connection
+            well = True
         finally:
-            # A connection that broke is of no more use; why it broke was raised already.
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await pool.release(connection)
+            if well and self._may_keep(connection):
+                self._kept = connection
+            else:
+                await _given_back(pool, connection)
+
+    async def _taken(self, pool: asyncpg.Pool) -> asyncpg.Connection:
+        """Return the connection that is kept at hand, else one of the pool."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if not _is_gone(kept):
+                return kept
+            await _given_back(pool, kept)
+        self._waiting += 1
+        try:
+            with translated():
+                return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        finally:
+            self._waiting -= 1
+
+    def _may_keep(self, connection: asyncpg.Connection) -> bool:
+        """Tell whether a connection stays at hand: the pool's own way costs more than a short statement.
+
+        It goes back where somebody waits for one, and now and then in any case, to be renewed when it is due.
+        """
+        self._kept_uses += 1
+        if self._kept_uses > KEPT_USES_MAX:
+            self._kept_uses = 0
+            return False
+        free = self._pool is not None and self._kept is None and not self._waiting
+        return free and not _is_gone(connection) and not connection.is_in_transaction()
 
     async def execute(self, sql: str, *values: SqlValue) -> str:
         """Run one statement in a transaction of its own; return PostgreSQL's command tag."""
@@ -229,6 +264,19 @@ class PostgresqlDatabase:
                 pids=known.pids,
             )
         return EngineReport(engine="postgresql", version=version, embedded=False, detail="by URL")
+
+
+def _is_gone(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+        return True
+
+
+async def _given_back(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
+    # A connection that broke is of no more use; why it broke was raised already.
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await pool.release(connection)
 
 
 async def _notices(receiving: MemoryObjectReceiveStream[str]) -> AsyncIterator[str]:

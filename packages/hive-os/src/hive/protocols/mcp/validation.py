@@ -102,8 +102,8 @@ def _said(validator: "Validator", value: Json) -> str:
         place = "".join(
             f"[{one}]" if isinstance(one, int) else f".{one}" for one in error.instance_path
         )
-        where = _clean(place.lstrip(".")) or "the whole"
-        said.append(f"{where}: {_clean(error.message)}")
+        where = _clean(place.lstrip("."))
+        said.append(f"{where}: {_clean(error.message)}" if where else _clean(error.message))
         if len(said) == PROBLEMS_MAX:
             break
     return "; ".join(said) or "it does not fit the schema"

@@ -50,6 +50,7 @@ ERROR_BODY_MAX_BYTES: Final = 64 << 10
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _PLAIN: Final = re.compile(r"[\x20-\x7E]*")
 _WRAPPED: Final = re.compile(r"=\?base64\?.*\?=")
+_OF_SESSIONS: Final = frozenset({-32000, -32001, -32600})
 _SESSION: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 _COMMON: Final = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
@@ -301,6 +302,9 @@ class HttpWire:
             message = read_message(data)
         except ValueError:
             message = RpcMessage()
+        if status == 400 and self._session and _speaks_of_session(message):
+            self.ended = True
+            raise not_sent("It has forgotten the session.")
         if message.error is not None:
             result_of(message)
         if status == 403:
@@ -343,3 +347,11 @@ def _version_in(params: McpObject) -> str:
     meta = params.get("_meta")
     shown = meta.get("io.modelcontextprotocol/protocolVersion") if isinstance(meta, dict) else None
     return shown if isinstance(shown, str) else NEWEST
+
+
+def _speaks_of_session(message: RpcMessage) -> bool:
+    """Tell whether an error says that the session is unknown: many servers say so with 400 instead of 404."""
+    error = message.error
+    if error is None or error.code not in _OF_SESSIONS:
+        return False
+    return "session" in error.message.lower()

@@ -39,10 +39,12 @@ from hive.protocols.mcp.front.wire import (
     WireRefusedError,
     parse_body,
 )
-from hive.protocols.mcp.ports import Doorman, McpService, Turned, Visitor
+from hive.protocols.mcp.ports import Doorman, McpObject, McpService, Turned, Visitor
 
 ServiceFor: TypeAlias = Callable[[Visitor, str], McpService | None]
 """Says what stands behind a path for a visitor; None for nothing, which the client reads as 404."""
+StepUp: TypeAlias = Callable[[Visitor, str, str, McpObject], Turned | None]
+"""Answers a request (path, method, params) for which a token is good, but not good enough; None where it is."""
 _METHODS: Final = ("POST", "GET", "DELETE")
 
 
@@ -63,11 +65,13 @@ class McpFront:
         randomness: Randomness | None = None,
         names: frozenset[str] | None = None,
         limits: FrontLimits | None = None,
+        step_up: StepUp | None = None,
     ) -> None:
         self._service_for = service_for
         self._doorman = doorman
         self._settings = settings
         self._names = names
+        self._step_up = step_up
         self._limits = limits or FrontLimits()
         self._sessions = SessionTable(
             limits=self._limits, clock=clock, randomness=randomness or SystemRandomness()
@@ -166,12 +170,25 @@ class McpFront:
             timeout_s=self._settings.request_timeout_s,
         )
         message = parse_body(body, self._limits, depth_max=self._settings.depth_max)
+        if self._step_up is not None:
+            _refuse_narrow(visit, message, self._step_up)
         if not _is_stateless(head, message):
             await stateful.post(visit, message)
         elif isinstance(message, list):
             raise WireRefusedError(400, INVALID_REQUEST, "A body holds one message.")
         else:
-            await serve_stateless(visit, message, self._limits)
+            await serve_stateless(visit, message, self._limits, stateful.tasks)
+
+
+def _refuse_narrow(visit: McpVisit, message: McpMessage | list[Json], step_up: StepUp) -> None:
+    """Tell who may not do this that more could be asked for, while that can still be an answer of HTTP."""
+    if not isinstance(message, McpAsked) or visit.visitor.scopes is None:
+        return
+    turned = step_up(visit.visitor, visit.head.path, message.method, message.params)
+    if turned is not None:
+        raise WireRefusedError(
+            turned.status, TURNED_AWAY, turned.message, headers=_encoded(turned.headers)
+        )
 
 
 def _is_stateless(head: McpHead, message: McpMessage | list[Json]) -> bool:

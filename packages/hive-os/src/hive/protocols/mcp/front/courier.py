@@ -55,6 +55,11 @@ class SessionCourier:
         """Return the capabilities that the client declared."""
         return self._session.client
 
+    @property
+    def level(self) -> str:
+        """Return from which level on the client hears log lines."""
+        return self._session.level
+
     async def notify(self, method: str, params: McpObject) -> None:
         """Pass on progress that was asked for, log lines that are loud enough, and whatever else."""
         if self._log is None or not self._wanted(method, params):

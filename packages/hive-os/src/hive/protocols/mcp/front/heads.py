@@ -43,8 +43,11 @@ class McpHead:
 
     @property
     def accepts(self) -> tuple[bool, bool]:
-        """Tell whether the client takes JSON, and whether it takes a stream of events."""
-        return _accepts(self.headers.get("accept", "")[:_ACCEPT_MAX_CHARS])
+        """Tell whether the client takes JSON, and whether it takes a stream of events.
+
+        One that says nothing takes plain JSON: a program with nothing but an HTTP library.
+        """
+        return _accepts(self.headers.get("accept", "application/json")[:_ACCEPT_MAX_CHARS])
 
 
 @lru_cache(maxsize=64)

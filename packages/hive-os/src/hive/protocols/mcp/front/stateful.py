@@ -46,7 +46,7 @@ class StatefulWire:
     def __init__(self, *, limits: FrontLimits, sessions: SessionTable, tasks: TaskGroup) -> None:
         self._limits = limits
         self._sessions = sessions
-        self._tasks = tasks
+        self.tasks = tasks
         self._kept_bytes = 0
 
     async def post(self, visit: McpVisit, message: McpMessage | list[Json]) -> None:
@@ -137,7 +137,7 @@ class StatefulWire:
             )
         log, scope = McpStreamLog(f"s{session.number()}", self._limits), anyio.CancelScope()
         session.running[asked.id] = scope
-        self._tasks.start_soon(self._work, visit, session, asked, log, scope)
+        self.tasks.start_soon(self._work, visit, session, asked, log, scope)
         await self._stream(visit, session, log, scope, after=0)
 
     async def _work(

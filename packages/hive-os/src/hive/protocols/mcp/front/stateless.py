@@ -7,7 +7,7 @@ before or is silent for long: then it is a stream whose last event is the answer
 from collections.abc import Mapping
 from typing import Final
 
-import anyio
+from anyio.abc import TaskGroup
 
 from hive.core.json import Json
 from hive.protocols.mcp.front.answering import answer_bytes, complete
@@ -19,9 +19,10 @@ from hive.protocols.mcp.front.envelope import (
     open_envelope,
     unsupported,
 )
-from hive.protocols.mcp.front.exchange import PING, McpVisit, loud_enough, until_gone
+from hive.protocols.mcp.front.exchange import McpVisit, loud_enough
 from hive.protocols.mcp.front.limits import FrontLimits
 from hive.protocols.mcp.front.listen import LISTEN, listen
+from hive.protocols.mcp.front.watched import watched
 from hive.protocols.mcp.front.wire import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -59,6 +60,11 @@ class StatelessCourier:
         """Return the capabilities that the client declared."""
         return self._envelope.capabilities
 
+    @property
+    def level(self) -> str:
+        """Return from which level on the client hears log lines, empty for none."""
+        return self._envelope.level
+
     async def notify(self, method: str, params: McpObject) -> None:
         """Pass on progress and log lines that this request asked for, and whatever else belongs to it."""
         if not self._visit.events or not self._wanted(method, params):
@@ -85,8 +91,10 @@ class StatelessCourier:
         return True
 
 
-async def serve_stateless(visit: McpVisit, message: McpMessage, limits: FrontLimits) -> None:
-    """Answer one message of the stateless revision.
+async def serve_stateless(
+    visit: McpVisit, message: McpMessage, limits: FrontLimits, tasks: TaskGroup
+) -> None:
+    """Answer one message of the stateless revision; `tasks` holds those that watch for clients that leave.
 
     Raises:
         WireRefusedError: it is not one that can be answered.
@@ -111,19 +119,18 @@ async def serve_stateless(visit: McpVisit, message: McpMessage, limits: FrontLim
         await listen(visit, message, StatelessCourier(visit, envelope), limits)
     else:
         compare_parameters(message, visit.head, visit.service, visit.visitor)
-        await _answer(visit, message, StatelessCourier(visit, envelope), limits)
+        await _answer(visit, message, StatelessCourier(visit, envelope), limits, tasks)
 
 
 async def _answer(
-    visit: McpVisit, asked: McpAsked, courier: StatelessCourier, limits: FrontLimits
+    visit: McpVisit,
+    asked: McpAsked,
+    courier: StatelessCourier,
+    limits: FrontLimits,
+    tasks: TaskGroup,
 ) -> None:
     exchange = visit.exchange
-
-    async def ping() -> None:
-        await exchange.event(PING)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(until_gone, visit, tasks.cancel_scope.cancel, ping, limits.ping_s)
+    with watched(visit, tasks, limits.ping_s):
         answer = await answer_bytes(
             visit.service,
             visit.visitor,
@@ -136,7 +143,6 @@ async def _answer(
             await exchange.end(event_bytes(answer.body))
         else:
             await exchange.document(answer.status, answer.body)
-        tasks.cancel_scope.cancel()
 
 
 def _discovered(visit: McpVisit, asked: McpAsked) -> bytes:

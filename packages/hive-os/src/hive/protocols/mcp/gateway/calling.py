@@ -16,23 +16,21 @@ from hive.core.randomness import Randomness
 from hive.protocols.mcp.gateway.catalog import INVALID_PARAMS, ToolEntry, ToolView
 from hive.protocols.mcp.gateway.couriers import (
     QUESTION_WAIT_S,
-    ROUNDS_MAX,
     AbsentClient,
     BoundedCourier,
-    answered_by_asking,
     askable,
 )
 from hive.protocols.mcp.gateway.deeds import ServerDoor, ServerReply, ServerRequest
 from hive.protocols.mcp.gateway.held import HeldCalls
 from hive.protocols.mcp.gateway.results import (
     INPUT_REQUIRED,
-    INTERNAL,
     failed,
     in_revision,
     looked_at,
     said,
     unknown_tool,
 )
+from hive.protocols.mcp.gateway.rounds import exchanged
 from hive.protocols.mcp.gateway.seals import CallBinding, CarriedState, StateSeal
 from hive.protocols.mcp.gateway.waiting import ApprovalAnswers, dismissed
 from hive.protocols.mcp.ports import (
@@ -192,7 +190,7 @@ class ToolCaller:
         request = call.request(asking=bool(ear.client))
 
         async def exchange(link: ServerLink, meta: McpObject) -> McpObject:
-            return await _exchange(link, request, meta, ear)
+            return await exchanged(link, request, meta, ear)
 
         reply = await self._door.ask(
             call.visitor,
@@ -237,28 +235,10 @@ class ToolCaller:
         }
 
 
-async def _exchange(
-    link: ServerLink, request: ServerRequest, meta: McpObject, ear: Courier
-) -> McpObject:
-    """Ask a server; where it asks back by its result and the client cannot read that, ask the client."""
-    params: McpObject = {**request.params, "_meta": meta}
-    for _ in range(ROUNDS_MAX):
-        result = await link.request(
-            request.method, params, timeout_s=request.timeout_s, courier=ear
-        )
-        if result.get("resultType") != INPUT_REQUIRED or ear.revision >= NEWEST:
-            return result
-        params["inputResponses"] = await answered_by_asking(result, ear)
-        params.pop("requestState", None)
-        if "requestState" in result:
-            params["requestState"] = result["requestState"]
-    raise McpError(INTERNAL, "The tool server asks without an end.")
-
-
 def effect_of(entry: ToolEntry, server: ServerView) -> EffectClass:
     """Return what may be repeated: the operator's word, else what the definition's hints made of it."""
     definition = entry.tool.definition
-    told = server.spec.effects.get(definition.name)
+    told = server.spec.effects.get(definition.name) or server.spec.effects.get("*")
     if told is not None:
         return told
     hints = definition.raw.get("annotations")

@@ -12,12 +12,16 @@ ASKABLE: Final = {
     "sampling/createMessage": "sampling",
     "roots/list": "roots",
 }
+LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 NOTES_MAX: Final = 2000
 NOTES_MAX_BYTES: Final = 4 << 20
 QUESTIONS_MAX: Final = 32
 QUESTION_MAX_BYTES: Final = 256 << 10
 ROUNDS_MAX: Final = 8
 QUESTION_WAIT_S: Final = 300.0
+LEVELS: Final = frozenset(
+    {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+)
 METHOD_NOT_FOUND: Final = -32601
 INVALID_REQUEST: Final = -32600
 
@@ -25,6 +29,12 @@ INVALID_REQUEST: Final = -32600
 def askable(courier: Courier) -> dict[str, Json]:
     """Return what a client can be asked for; nothing else of it is told to servers."""
     return {key: courier.client[key] for key in ASKABLE.values() if key in courier.client}
+
+
+def level_of(courier: Courier) -> str:
+    """Return from which level on a client hears log lines, empty where it hears none or has not said."""
+    level = getattr(courier, "level", "")
+    return level if isinstance(level, str) and level in LEVELS else ""
 
 
 @dataclass(slots=True)
@@ -69,6 +79,11 @@ class BoundedCourier:
     def revision(self) -> str:
         """Return the revision that the client speaks."""
         return self.inner.revision
+
+    @property
+    def level(self) -> str:
+        """Return from which level on the client hears log lines."""
+        return level_of(self.inner)
 
     async def notify(self, method: str, params: McpObject) -> None:
         """Pass a notification on."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from hive.core.call import EffectClass, Outcome, Refused, Verb
@@ -18,6 +19,7 @@ from hive.core.errors import EngineTimeoutError, EngineUnavailableError, HiveErr
 from hive.core.ids import plain_text
 from hive.core.json import Json, decode, encode
 from hive.kernel.ports import Attempt, Frames, Gate
+from hive.protocols.mcp.gateway.couriers import LOG_LEVEL_KEY, level_of
 from hive.protocols.mcp.ports import Courier, McpError, McpObject, ServerLink, ToolHub, Visitor
 
 log: Final = logging.getLogger(__name__)
@@ -183,7 +185,8 @@ class _Deed:
                 extra={"server": self.request.server, "error": type(error).__name__},
             )
             return self._failed(failure_text(error, self.request))
-        frame = encode({"result": result})
+        # In the server's own order: an answer that is served again has to read the same.
+        frame = msgspec.json.encode({"result": result})
         if len(frame) > self.request.result_max_bytes:
             return self._failed(_too_large(self.request))
         return frame, ServerReply(result=result)
@@ -193,10 +196,13 @@ class _Deed:
 
     async def _asked(self) -> McpObject:
         request = self.request
-        # Of what the client sent along, only its progress token goes on: no key, no cookie, no span.
+        # Of what the client sent along, only its progress token and from which level on it hears log lines
+        # go on: no key, no cookie, no span.
         meta: McpObject = {"traceparent": self.traceparent}
         if request.progress is not None and self.courier is not None:
             meta["progressToken"] = request.progress
+        if self.courier is not None and (level := level_of(self.courier)):
+            meta[LOG_LEVEL_KEY] = level
         principal = self.visitor.principal
         async with self.hub.link(request.server, principal, courier=self.courier) as link:
             if self.exchange is not None:

@@ -5,14 +5,14 @@ an agent's grant names it so, or with `server.*` or `*`. Addresses and names sta
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hive.core.call import EffectClass, Refused
 from hive.core.errors import HiveError
 from hive.core.grant import Grant
 from hive.core.json import Json, encode
-from hive.protocols.mcp.gateway.couriers import BoundedCourier, askable
+from hive.protocols.mcp.gateway.couriers import QUESTION_WAIT_S, BoundedCourier, askable
 from hive.protocols.mcp.gateway.deeds import ServerDoor, ServerReply, ServerRequest
 from hive.protocols.mcp.gateway.results import (
     CHECK_KEY,
@@ -20,12 +20,14 @@ from hive.protocols.mcp.gateway.results import (
     INTERNAL,
     in_revision,
 )
+from hive.protocols.mcp.gateway.rounds import exchanged
 from hive.protocols.mcp.gateway.seals import CallBinding, StateSeal
 from hive.protocols.mcp.ports import (
     NEWEST,
     Courier,
     McpError,
     McpObject,
+    ServerLink,
     ServerView,
     ToolHub,
     Visitor,
@@ -33,6 +35,9 @@ from hive.protocols.mcp.ports import (
 
 METHOD_NOT_FOUND: Final = -32601
 REFUSED: Final = -32003
+INVALID_PARAMS: Final = -32602
+OLDER_NOT_FOUND: Final = -32002
+"""What older revisions say of a resource that is not there; the newest calls it invalid params."""
 KINDS: Final[Mapping[str, str]] = {
     "resources/list": "resources",
     "resources/templates/list": "resources",
@@ -92,16 +97,32 @@ class PassThrough:
         view = self.hub.server(server)
         if not kind or view is None or not granted_kind(grant, server, kind):
             raise McpError(METHOD_NOT_FOUND, f"There is no method {method[:60]}.")
-        if method == "logging/setLevel" and "logging" not in view.capabilities:
+        if method == "logging/setLevel" and (
+            view.revision >= NEWEST or "logging" not in view.capabilities
+        ):
+            # The newest revision is told the level with each request instead.
             return {}
         binding = CallBinding.of(visitor, f"{server}.@{kind}", _canonical(method, params))
+        # A question reaches an older client on its stream, and a new one by the result of a new server.
+        reachable = courier.revision < NEWEST or view.revision >= NEWEST
+        ear = BoundedCourier(courier, askable(courier) if reachable else {})
         request = self._request(view, kind, (method, self._opened(params, binding)))
-        ear = BoundedCourier(courier, askable(courier) if courier.revision < NEWEST else {})
+        if ear.client:
+            request = replace(request, timeout_s=request.timeout_s + QUESTION_WAIT_S)
+
+        async def exchange(link: ServerLink, meta: McpObject) -> McpObject:
+            return await exchanged(link, request, meta, ear)
+
         try:
-            reply = await self.door.ask(visitor, request, ear, look=_look)
+            reply = await self.door.ask(visitor, request, ear, look=_look, exchange=exchange)
         except HiveError as error:
             raise McpError(INTERNAL, f"It could not be asked: {error.what}") from error
-        return in_revision(self._result(reply, binding), courier.revision)
+        try:
+            return in_revision(self._result(reply, binding), courier.revision)
+        except McpError as error:
+            if error.code != OLDER_NOT_FOUND or courier.revision < NEWEST:
+                raise
+            raise McpError(INVALID_PARAMS, error.message, error.data) from error
 
     def _opened(self, params: McpObject, binding: CallBinding) -> McpObject:
         kept = {key: value for key, value in params.items() if key not in _VOLATILE}

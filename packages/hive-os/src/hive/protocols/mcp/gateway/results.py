@@ -41,7 +41,7 @@ def refused(no: Refused) -> McpObject:
 def waiting_text(no: Refused) -> str:
     """Say that a person has to decide, and what to do then."""
     return (
-        f"This call waits for a person's approval ({no.approval}): {no.reason}. Nothing was done. "
+        f"This call waits for a person's approval ({no.approval}). Nothing was done. "
         "Ask again later with exactly the same arguments; other arguments need another approval."
     )
 

@@ -10,7 +10,7 @@ from hive.protocols.mcp.ports import McpObject, ToolDefinition
 
 TOOLS_MAX: Final = 5000
 DEFINITION_MAX_BYTES: Final = 256 << 10
-_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]{1,128}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_./:-][A-Za-z0-9_./:@-]{0,127}")
 _DIGESTED: Final = (
     "name",
     "title",

@@ -111,4 +111,5 @@ class HubEntry:
         if state is not self.state:
             self.changed_at = now
         self.state = state
-        self.reason = reason[:REASON_MAX_CHARS]
+        # Drivers know no names of servers; who reads a list wants a command that can be run.
+        self.reason = reason.replace(" NAME", f" {self.spec.name}")[:REASON_MAX_CHARS]

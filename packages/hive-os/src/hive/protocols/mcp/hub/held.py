@@ -71,6 +71,7 @@ class HeldLink:
                     timeout_s=timeout_s,
                     courier=courier,
                     named=self._named(method, params, session),
+                    caller=f"{self._caller} {self._caller.owner} {self._caller.sandbox or ''}",
                 )
             except EngineUnavailableError as error:
                 left = error.__cause__ is not None

@@ -230,6 +230,13 @@ class HubRegistry:
             entry.refreshing = False
         return self._view(entry)
 
+    def refresh_soon(self, name: str) -> None:
+        """Open a server anew in the background: somebody has just logged in there."""
+        entry = self._find(name)
+        if entry is not None and entry.spec.enabled:
+            self._pool.forget(name)
+            self._refresh_soon(entry)
+
     async def _refresh(self, entry: HubEntry, caller: Principal) -> None:
         name = entry.spec.name
         held = HeldLink(pool=self._pool, entry=entry, caller=caller, courier=None, view=self._view)

@@ -4,7 +4,8 @@ A question of a server reaches the client whose request caused it, and nobody el
 not tell which that was, the connection serves one client alone, one request at a time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +21,7 @@ from hive.protocols.mcp.ports import Courier, ListChange, McpError, McpObject, S
 
 METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
+LOG_LINE: Final = "notifications/message"
 UNSUBSCRIBE: Final = "resources/unsubscribe"
 _SUBSCRIBING: Final = frozenset({"resources/subscribe", UNSUBSCRIBE})
 SUBSCRIPTIONS_MAX: Final = 1000
@@ -59,6 +61,7 @@ class LinkEars:
     spec: ServerSpec
     changed: Callable[[ListChange], None]
     courier: Courier | None = None
+    reader: Courier | None = None
 
     async def note(self, method: str, params: McpObject) -> None:
         """Take a notification."""
@@ -69,6 +72,8 @@ class LinkEars:
             self.changed(ListChange(server=self.spec.name, kind=kind, uri=said))
         elif self.courier is not None and method not in _KEPT_BACK:
             await self.courier.notify(method, params)
+        elif self.reader is not None and method == LOG_LINE:
+            await self.reader.notify(method, params)
 
     async def question(self, method: str, params: McpObject) -> McpObject:
         """Answer a question of the server."""
@@ -125,6 +130,8 @@ class LinkSession:
     uris: set[str] = field(default_factory=set)
     listening: anyio.CancelScope | None = None
     rewanted: anyio.Event = field(default_factory=anyio.Event)
+    callers: set[str] = field(default_factory=set)
+    heard: int = 0
 
     @property
     def ended(self) -> bool:
@@ -201,6 +208,7 @@ class LinkSession:
         timeout_s: float,
         courier: Courier | None,
         named: Mapping[str, str] | None,
+        caller: str = "",
     ) -> McpObject:
         """Ask the server; see `ServerLink.request`."""
         stateless = self.description.stateless
@@ -220,12 +228,27 @@ class LinkSession:
             self.tokens += 1
             said = {**said, "_meta": {**meta, "progressToken": self.tokens}}
         if not self.exclusive:
-            return await self._asked(method, said, timeout_s, ears, named)
+            with self._read_by(courier, caller):
+                return await self._asked(method, said, timeout_s, ears, named)
         self.ears.courier = courier
         try:
             return await self._asked(method, said, timeout_s, ears, named)
         finally:
             self.ears.courier = None
+
+    @contextmanager
+    def _read_by(self, courier: Courier, caller: str) -> Iterator[None]:
+        """Let a client read log lines that name no request, as long as all requests were of one caller."""
+        if len(self.callers) <= 1:
+            self.callers.add(caller)
+        self.heard += 1
+        alone = self.heard == 1 and len(self.callers) == 1
+        self.ears.reader = courier if alone else None
+        try:
+            yield
+        finally:
+            self.heard -= 1
+            self.ears.reader = None
 
     async def _asked(
         self,

@@ -99,6 +99,7 @@ class OAuthDoor:
         )
         self.recognise = self._resources.recognise
         self.challenge = self._resources.challenge
+        self.missing = self._resources.missing
 
     async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one request."""

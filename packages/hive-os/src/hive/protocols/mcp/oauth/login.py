@@ -87,6 +87,8 @@ class UpstreamLogin:
         self._requests = TokenRequests(fetch=self._fetch, clock=clock, randomness=randomness)
         self._known: dict[str, KeptLogin] = {}
         self._locks: dict[str, anyio.Lock] = {}
+        self.on_login: Callable[[str], None] = lambda _name: None
+        """Called with a server's name once somebody logged in there."""
 
     def auth_for(self, spec: ServerSpec, owner: OwnerId) -> "httpx2.Auth":
         """Return what signs the requests of one owner to one server."""
@@ -163,6 +165,7 @@ class UpstreamLogin:
         }
         reach = await self._fetch.reach_of(begun.login.url)
         await self._keep(place, await self._requests.ask(begun.login, form, reach))
+        self.on_login(begun.name)
         return begun.name
 
     async def status(self, spec: ServerSpec, owner: OwnerId) -> LoginStatus:

@@ -128,6 +128,17 @@ class OauthResources:
             traceparent=headers.get("traceparent", ""),
         )
 
+    def missing(self, path: str, scopes: frozenset[str]) -> Turned:
+        """Return the answer to a token that is good here, but for less than these scopes."""
+        told = [one for one in SCOPES if one in scopes]
+        return Turned(
+            status=403,
+            message="The token does not reach as far.",
+            headers={
+                "www-authenticate": self._challenge(path, error="insufficient_scope", scopes=told)
+            },
+        )
+
     async def _found(self, token: str, *, ours: bool) -> AccessToken | None:
         if not ours:
             return None if self._issuers is None else await self._issuers().verified(token)
@@ -180,14 +191,16 @@ class OauthResources:
         challenge = self._challenge(path, error="invalid_token")
         return Turned(status=401, message=message, headers={"www-authenticate": challenge})
 
-    def _challenge(self, path: str, *, word: str = "Bearer", error: str = "") -> str:
+    def _challenge(
+        self, path: str, *, word: str = "Bearer", error: str = "", scopes: Sequence[str] = ()
+    ) -> str:
         told = f'{word} realm="hive"'
         if error:
             told += f', error="{error}"'
         path = endpoint_path(path)
         if path:
             told += f', resource_metadata="{self._origin()}{METADATA_PATH}{path}"'
-            told += f', scope="{" ".join(scopes_at(path))}"'
+            told += f', scope="{" ".join(scopes or scopes_at(path))}"'
         return told
 
 

@@ -95,10 +95,11 @@ class TokenRequests:
     ) -> dict[str, str]:
         """Put in how the client shows who it is; return the headers of that."""
         method = client.method or _method(server, client)
+        # Also beside a secret in the header: servers on the official package look for it here.
+        fields["client_id"] = client.client_id
         if method == "client_secret_basic":
             pair = f"{quote(client.client_id, safe='')}:{quote(client.client_secret, safe='')}"
             return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        fields["client_id"] = client.client_id
         if method == "client_secret_post":
             fields["client_secret"] = client.client_secret
         elif method == "private_key_jwt":

@@ -77,9 +77,10 @@ class PinBook:
     ) -> Sequence[PinnedTool]:
         """Return what a server lists with the state of each definition; new ones are kept as first seen."""
         judged, news = [], []
+        names = frozenset(one.name for one in listed)
         for definition in listed:
             known = self._entries.get((definition.server, definition.name))
-            entry = self._judged(definition, known)
+            entry = self._judged(definition, known, names)
             if entry is not known:
                 news.append((entry, known))
                 self._hold(entry)
@@ -153,7 +154,9 @@ class PinBook:
             del self._entries[key]
             self._names.remove(*key)
 
-    def _judged(self, definition: ToolDefinition, known: PinEntry | None) -> PinEntry:
+    def _judged(
+        self, definition: ToolDefinition, known: PinEntry | None, names: frozenset[str]
+    ) -> PinEntry:
         if known is not None and known.seen.digest == definition.digest:
             return known
         approved = known.approved if known is not None else None
@@ -161,7 +164,7 @@ class PinBook:
             return replace(
                 cast("PinEntry", known), state=PinState.PINNED, seen=definition, flags=()
             )
-        findings = look(definition, self._names)
+        findings = look(definition, self._names, own=names)
         state = _state(findings, first=known is None, had=approved)
         pinned = state is PinState.PINNED
         return PinEntry(

@@ -6,7 +6,7 @@ any of these words passes them, which is why a definition is pinned and a call c
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final, NamedTuple
 
 from hive.core.json import Json
@@ -95,10 +95,15 @@ class KnownName(NamedTuple):
     digest: str
 
 
-def look(definition: ToolDefinition, others: "NameIndex") -> tuple[Suspicion, ...]:
-    """Return what a look at a definition finds, beside the tools of other servers."""
+def look(
+    definition: ToolDefinition, others: "NameIndex", *, own: Set[str] = frozenset()
+) -> tuple[Suspicion, ...]:
+    """Return what a look at a definition finds, beside the tools of other servers.
+
+    `own` are the names of all tools that its server lists: of those it may speak.
+    """
     found: dict[str, Suspicion] = {}
-    for finding in (*_in_texts(definition), *_in_name(definition, others)):
+    for finding in (*_in_texts(definition), *_in_name(definition, others, own)):
         found.setdefault(finding.text, finding)
     return tuple(found.values())
 
@@ -152,7 +157,9 @@ def _in_texts(definition: ToolDefinition) -> Iterator[Suspicion]:
                 yield Suspicion(name, hard=True)
 
 
-def _in_name(definition: ToolDefinition, others: NameIndex) -> Iterator[Suspicion]:
+def _in_name(
+    definition: ToolDefinition, others: NameIndex, siblings: Set[str]
+) -> Iterator[Suspicion]:
     for known in others.alike(definition):
         if known.name == definition.name:
             if known.digest == definition.digest:
@@ -162,7 +169,7 @@ def _in_name(definition: ToolDefinition, others: NameIndex) -> Iterator[Suspicio
             yield Suspicion(
                 f"has a name that looks like {known.server}.{known.name}", hard=True, shadows=True
             )
-    own = {definition.name.lower()}
+    own = {name.lower() for name in siblings} | {definition.name.lower()}
     for text in _texts(definition.raw):
         for name in others.mentioned(definition.server, text[:TEXT_MAX_CHARS]):
             if name.partition(".")[2] not in own:

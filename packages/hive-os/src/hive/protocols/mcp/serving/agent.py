@@ -47,6 +47,7 @@ from hive.protocols.mcp.serving.tasks import (
 CARD_SCHEME: Final = "hive://agents/"
 SCOPE: Final = "agents"
 _OLD_NOT_FOUND: Final = -32002
+URI_MAX_CHARS: Final = 2048
 
 CardOf = Callable[[AgentView], Mapping[str, Json]]
 """Writes the card of an agent."""
@@ -139,7 +140,7 @@ class AgentService:
     def _read(self, view: AgentView, params: McpObject, courier: Courier) -> McpObject:
         uri = params.get("uri")
         if uri != _card_uri(view):
-            raise no_resource(courier)
+            raise no_resource(courier, uri)
         card = encode(dict(self._card(view))).decode()
         content: Json = {"uri": uri, "mimeType": "application/json", "text": card}
         return cacheable({"contents": [content]})
@@ -213,10 +214,11 @@ def called(params: McpObject) -> tuple[str, dict[str, Json]]:
     return name, arguments
 
 
-def no_resource(courier: Courier) -> McpError:
+def no_resource(courier: Courier, uri: Json) -> McpError:
     """Return the error for a resource that is not here, in the client's revision."""
     code = INVALID_PARAMS if courier.revision >= NEWEST else _OLD_NOT_FOUND
-    return McpError(code, "There is no such resource.")
+    shown = uri[:URI_MAX_CHARS] if isinstance(uri, str) else None
+    return McpError(code, "There is no such resource.", {"uri": shown})
 
 
 async def nothing() -> AsyncIterator[ListChange]:

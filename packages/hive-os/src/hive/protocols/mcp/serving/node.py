@@ -185,6 +185,16 @@ class NodeService:
                 return await self._desk.answer(visitor, method, params, courier)
         raise McpError(METHOD_NOT_FOUND, f"There is no method {method[:100]}.")
 
+    def scope_missing(self, visitor: Visitor, method: str, params: McpObject) -> str:
+        """Return the scope that a visitor's token lacks for a request, empty for none."""
+        scope = ""
+        if method == "tools/call":
+            tool = self._tools.get(str(params.get("name", "")))
+            scope = tool.scope if tool is not None else ""
+        elif method in METHODS:
+            scope = OBSERVE if method == "tasks/get" else OPERATE
+        return "" if not scope or may(visitor, scope) else scope
+
     def input_schema(self, visitor: Visitor, tool: str) -> Mapping[str, Json] | None:
         """Return what a tool takes."""
         found = self._tools.get(tool)
@@ -236,11 +246,11 @@ class NodeService:
         name, _, which = text.partition("/")
         found = self._resources.get(name)
         if found is None or found.each is not bool(which) or uri != f"{PROTOCOL}{text}":
-            raise no_resource(courier)
+            raise no_resource(courier, uri)
         try:
             facts = await found.read(which)
         except HiveError as error:
-            raise no_resource(courier) from error
+            raise no_resource(courier, uri) from error
         content: Json = {
             "uri": uri,
             "mimeType": "application/json",
