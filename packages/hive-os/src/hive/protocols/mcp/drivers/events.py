@@ -42,8 +42,9 @@ class EventLines:
 
         """
         rest = self._rest
+        waited = rest.endswith(b"\r")
         rest += piece
-        if b"\r" in piece:
+        if waited or b"\r" in piece:
             self._mend_ends()
         start = 0
         while (end := rest.find(b"\n", max(start, self._seen))) >= 0:
