@@ -62,7 +62,6 @@ class OauthSite:
             clock=self.clock,
             randomness=SystemRandomness(),
             origin=lambda: ORIGIN,
-            holds_session=lambda session: session == "open",
             is_operator=self._is_operator,
             login=login,
             issuers=issuers,

@@ -184,6 +184,27 @@ async def test_questions_and_answers_outlive_the_node_and_a_used_yes_stays_used(
     assert deeds.done == 2
 
 
+async def test_a_yes_that_a_held_call_used_does_not_come_back_with_a_restart(database, tmp_path):
+    deeds = Deeds()
+    async with running_kernel(database, tmp_path, Stage()) as kernel:
+        await kernel.approvals.put_rule(replace(RULE, hold_s=30.0), by="operator")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried, kernel, deeds, sending())
+            while not kernel.approvals.open() or not kernel.approvals.open()[0].content:
+                await anyio.lowlevel.checkpoint()
+            waits = kernel.approvals.open()[0].id
+            await kernel.approvals.decide(waits, allow=True, by="operator")
+        assert deeds.done == 1
+        # As a kill before the note of its use would leave it.
+        await database.execute("UPDATE approval SET state = 'allowed' WHERE id = $1", waits)
+        held = 'UPDATE approval SET held = replace(held, \'"state":"used"\', \'"state":"allowed"\')'
+        await database.execute(held)
+    async with running_kernel(database, tmp_path, Stage()) as kernel:
+        await kernel.approvals.put_rule(replace(RULE, hold_s=0.0), by="operator")
+        assert (await tried(kernel, deeds, sending())).check == "approval"
+    assert deeds.done == 1
+
+
 async def test_the_ledger_says_who_asked_who_said_yes_and_which_call_used_it(kernel, database):
     deeds = Deeds()
     waits = await asked(kernel, deeds, sending())

@@ -76,3 +76,12 @@ async def test_a_look_at_a_hostile_text_takes_no_time_that_grows_without_bound(d
     book = await opened(database)
     words = "ignore " * 9000
     assert (await book.judge(SPEC, [tool(words)]))[0].definition.name == "fact"
+
+
+async def test_orders_below_any_depth_are_not_overlooked(database):
+    book = await opened(database)
+    schema = {"description": POISONED["instructions"]}
+    for _ in range(22):
+        schema = {"type": "object", "properties": {"a": schema}}
+    judged = (await book.judge(SPEC, [tool("Adds numbers.", inputSchema=schema)]))[0]
+    assert judged.state is PinState.FLAGGED

@@ -131,6 +131,10 @@ async def test_an_expired_token_is_nobodys(tokens):
 
 async def test_strangers_come_in_only_where_they_may_and_never_to_the_node(tokens):
     doorman = TokenDoorman(tokens=tokens, anonymous=True)
+    assert (await knock(doorman, "/mcp/agents/a")).scopes == {"agents"}
+    for path in ("/mcp/tools", "/mcp/servers/x"):
+        assert (await knock(doorman, path)).status == 401
+    doorman = TokenDoorman(tokens=tokens, anonymous=True, anonymous_tools=True)
     for path in ("/mcp/tools", "/mcp/servers/x", "/mcp/agents/a"):
         assert isinstance(await knock(doorman, path), Visitor)
         assert (await knock(doorman, path, {"authorization": "Basic x"})).status == 401

@@ -313,6 +313,8 @@ def _values(
                 notes.append(f"{key} is not taken: the walls set it")
                 continue
             text = str(value).lower() if isinstance(value, bool) else str(value)
+            if REFERENCE in text:
+                return f"Its {part} asks for a secret of your vault by name ({printable(key)})."
             target[key] = _kept(name, key, _filled(text, places), found)
     return found
 

@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     operator_token: Secret = Secret("")
     metrics_token: Secret = Secret("")
     anonymous: bool = False
+    anonymous_tools: bool = False
     oauth_issuers: tuple[str, ...] = ()
     oauth_registration: bool = False
     body_max_bytes: int = 4 << 20
@@ -151,6 +152,8 @@ def weaknesses(settings: Settings) -> list[str]:
             "HIVE_WALLS_MIN is missing: "
             "export HIVE_WALLS_MIN=namespaces,landlock,seccomp,no-network,unprivileged"
         )
+    if settings.anonymous_tools:
+        found.append("HIVE_ANONYMOUS_TOOLS=true lets strangers call tools: unset it")
     if settings.anonymous:
         found.append("HIVE_ANONYMOUS=true lets strangers call agents: unset it")
     return found

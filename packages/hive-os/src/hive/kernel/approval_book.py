@@ -4,17 +4,18 @@ What was asked and said are lines of the ledger, written before anything follows
 the intent that names it among its claims, so it is used up exactly when that intent is durable.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Final, cast
+from datetime import timedelta
+from typing import Final
 
 import anyio
 import msgspec
 
 from hive.core.call import Call, Claim, Refused
 from hive.core.clock import Clock
-from hive.core.errors import NotFoundError, StateError
+from hive.core.errors import EngineError, NotFoundError, StateError
 from hive.core.ids import NAME_MAX_CHARS, new_id, plain_text
 from hive.core.json import Json, encode
 from hive.core.randomness import Randomness
@@ -32,12 +33,14 @@ from hive.ledger.contents import Contents
 from hive.ledger.entry import Draft, EntryKind
 from hive.ledger.writer import LedgerWriter
 
+log: Final = logging.getLogger(__name__)
 CHECK: Final = "approval"
 CLAIM: Final = "approval"
 WAITING_MAX: Final = 1000
 WAITING_PER_OWNER_MAX: Final = 100
 REASON_MAX_CHARS: Final = 500
 RETRY_S: Final = 5.0
+OLDEST_CALL_S: Final = 86_400.0
 _OPEN: Final = (ApprovalState.WAITING, ApprovalState.ALLOWED, ApprovalState.DENIED)
 
 
@@ -131,9 +134,13 @@ class ApprovalBook:
         for claim in claims:
             if claim.kind == CLAIM:
                 used = ApprovalId(claim.scope.partition(":")[2])
-                await self._database.execute(
-                    "UPDATE approval SET state = 'used' WHERE id = $1", used
-                )
+                try:
+                    await self._database.execute(
+                        "UPDATE approval SET state = 'used' WHERE id = $1", used
+                    )
+                except EngineError:
+                    # The intent names it, so a start finds that it was used.
+                    log.warning("approval.use_not_noted", extra={"approval": used})
                 for key, question in list(self._questions.items()):
                     if question.approval.id == used:
                         self._tell(question.approval)
@@ -295,10 +302,12 @@ class ApprovalBook:
         return None
 
     async def _was_used(self, approval: Approval) -> bool:
+        # A call that was held on its connection is older than the answer, and than the question.
+        since = approval.asked_at - timedelta(seconds=OLDEST_CALL_S)
         rows = await self._database.fetch(
             "SELECT 1 FROM entry WHERE kind = 'intent' AND at >= $1 AND position($2 in body) > 0"
             " LIMIT 1",
-            cast("datetime", approval.decided_at),
+            since,
             f'"{scope_of(approval.id)}"',
         )
         return bool(rows)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hive.protocols.a2a.routes import A2ADoor
 
 log: Final = logging.getLogger(__name__)
-SHOWN_MAX_CHARS: Final = 4000
+SHOWN_MAX_CHARS: Final = 256 << 10
 ID_MAX_CHARS: Final = 64
 EXPIRES_MAX_S: Final = 30 * 86400.0
 HOLD_MAX_S: Final = 120.0
@@ -81,7 +81,10 @@ class NodeApprovals(QuestionDesk):
 
     async def _line(self, approval: Approval) -> ApprovalLine:
         asked = await self._book.arguments(approval)
-        text = "(not kept)" if asked is None else asked.decode("utf-8", "replace")
+        text = "(not kept)" if asked is None else plain_text(asked.decode("utf-8", "replace"))
+        left_out = len(text) - SHOWN_MAX_CHARS
+        if left_out > 0:
+            text = f"{text[:SHOWN_MAX_CHARS]} ({left_out} more characters are NOT shown)"
         return ApprovalLine(
             id=approval.id,
             state=approval.state.value,
@@ -92,7 +95,7 @@ class NodeApprovals(QuestionDesk):
             rule=approval.rule,
             note=approval.note,
             task=approval.task or "",
-            arguments=plain_text(text[:SHOWN_MAX_CHARS]),
+            arguments=text,
             definition=approval.definition,
             asked_at=approval.asked_at,
             expires_at=approval.expires_at,

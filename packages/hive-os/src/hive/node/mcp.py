@@ -78,9 +78,8 @@ class McpEndpoints:
 
     def inside(self, visitor: Visitor, path: str) -> McpService | None:
         """Return what an agent finds on its sandbox's socket."""
-        del visitor
         _, plain = split_handle(path)
-        return self.gateways.all if plain == ROOT else self._named(plain)
+        return self.gateways.all if plain == ROOT else self._named(visitor, plain)
 
     def public(self, visitor: Visitor, path: str) -> McpService | None:
         """Return what a client finds on the public port."""
@@ -93,7 +92,7 @@ class McpEndpoints:
         if operator and server != plain and self.hub.server(server) is None:
             # Anybody else shall not learn from an answer which servers there are.
             return None
-        return self.gateways.all if plain == ALL_TOOLS else self._named(plain)
+        return self.gateways.all if plain == ALL_TOOLS else self._named(visitor, plain)
 
     def step_up(self, visitor: Visitor, path: str, method: str, params: McpObject) -> Turned | None:
         """Answer who could do this with a token for more, so that a program asks its user for one."""
@@ -103,12 +102,14 @@ class McpEndpoints:
             self.door.missing(plain, (visitor.scopes or frozenset()) | {lacks}) if lacks else None
         )
 
-    def _named(self, path: str) -> McpService | None:
-        for prefix, find in ((SERVERS, self.gateways.of), (AGENTS, self.agents.of)):
-            name = path.removeprefix(prefix)
-            if name != path:
-                return find(name) if name and "/" not in name else None
-        return None
+    def _named(self, visitor: Visitor, path: str) -> McpService | None:
+        name = path.removeprefix(SERVERS)
+        if name != path:
+            return self.gateways.of(name) if name and "/" not in name else None
+        name = path.removeprefix(AGENTS)
+        agent = self.agents.of(name) if name != path and name and "/" not in name else None
+        # Whoever may not call an agent does not learn that it is there.
+        return agent if agent is not None and agent.open_to(visitor) else None
 
 
 @asynccontextmanager
@@ -117,8 +118,6 @@ async def opened_mcp(
     console: "Console",
     tokens: Tokens,
     address: str,
-    *,
-    holds_session: Callable[[str], bool],
 ) -> AsyncIterator[NodeMcp]:
     """Open everything of MCP; leaving the context ends every connection, session and process of it."""
     vault, logs, note = vault_of(node), ToolLogs(node.clock), _note_of(node)
@@ -137,7 +136,7 @@ async def opened_mcp(
     )
     hub = _hub(node, pins, vault, login, launcher)
     login.on_login = hub.refresh_soon
-    door = _oauth_door(node, console, login, origin, holds_session)
+    door = _oauth_door(node, console, login, origin)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub.running())
         gateways = await stack.enter_async_context(_gateways(node, hub))
@@ -182,14 +181,12 @@ def _oauth_door(
     console: "Console",
     login: UpstreamLogin,
     origin: str,
-    holds_session: Callable[[str], bool],
 ) -> OAuthDoor:
     return OAuthDoor(
         database=node.engines.database,
         clock=node.clock,
         randomness=node.randomness,
         origin=lambda: origin,
-        holds_session=holds_session,
         is_operator=console.is_operator,
         login=login,
         issuers=node.settings.oauth_issuers,
@@ -201,6 +198,7 @@ def _doorman(node: "Node", tokens: Tokens, door: OAuthDoor) -> TokenDoorman:
     return TokenDoorman(
         tokens=tokens,
         anonymous=node.settings.anonymous,
+        anonymous_tools=node.settings.anonymous_tools,
         recognise_oauth=door.recognise,
         challenge=door.challenge,
     )

@@ -309,9 +309,7 @@ async def _open_mcp(
 ) -> None:
     from hive.node.mcp import opened_mcp
 
-    opened = await stack.enter_async_context(
-        opened_mcp(node, console, tokens, address, holds_session=sessions.holds)
-    )
+    opened = await stack.enter_async_context(opened_mcp(node, console, tokens, address))
     node.mcp, node.tools = opened, opened.tools
     node.inside.mcp = opened.inside
     node.tasks.start_soon(tell_of_approvals, node, address)

@@ -10,6 +10,7 @@ from hive.web.approvals import ApprovalLine
 from hive.web.markup import cell, long_cell, number_cell, section, state_cell
 
 SHOWN: Final = 50
+ARGUMENTS_MAX_CHARS: Final = 120
 
 
 def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
@@ -22,7 +23,7 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
             number_cell(one.asked_at.strftime("%H:%M:%S")),
             state_cell(one.state, good=one.state == "allowed", bad=one.state == "denied"),
             cell(f"{one.verb} {one.target}"),
-            long_cell(one.arguments),
+            long_cell(_beginning(one.arguments)),
             cell(f"{one.by}, for {one.owner}"),
             long_cell(one.note or one.rule),
             cell(
@@ -33,3 +34,10 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
     )
     heads = ("Asked (UTC)", "State", "Call", "With", "By", "Why", "To answer")
     return section("approvals", f"Waiting for a person ({open_ones})", heads, rows, "")
+
+
+def _beginning(arguments: str) -> str:
+    """Return what fits, and say first where it is not all: a cell is cut at its end."""
+    if len(arguments) <= ARGUMENTS_MAX_CHARS:
+        return arguments
+    return f"NOT ALL of {len(arguments)} characters: {arguments[:ARGUMENTS_MAX_CHARS]}"

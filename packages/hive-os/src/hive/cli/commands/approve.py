@@ -10,7 +10,7 @@ from hive.cli.client import segment
 from hive.cli.completion import waiting_calls
 from hive.cli.render import table
 from hive.cli.session import Options, say, shared_options, show, show_json
-from hive.core.errors import BadInputError
+from hive.core.errors import BadInputError, NotFoundError
 from hive.core.ids import plain_text
 from hive.web.approvals import (
     ApprovalDecision,
@@ -45,12 +45,33 @@ def list_waiting(*, options: Options) -> int:
     return _list(options)
 
 
+@approve.command("show", help="Print one question with all its arguments.")
+@click.argument("approval")
+@shared_options
+def show_one(*, options: Options, approval: str) -> int:
+    """Print one question whole."""
+    found = _find(options, approval)
+    if options.json:
+        show_json(found)
+    else:
+        _show(found, whole=True)
+    return 0
+
+
 @approve.command("yes", help="Let a call happen, once, exactly as it was asked.")
 @click.argument("approval", shell_complete=waiting_calls)
 @click.option("--note", default="", help="Why, for the record.")
+@click.option("--seen", is_flag=True, help="You have read arguments too long for the list.")
 @shared_options
-def yes(*, options: Options, approval: str, note: str) -> int:
+def yes(*, options: Options, approval: str, note: str, seen: bool) -> int:
     """Say yes."""
+    found = _find(options, approval)
+    if len(found.arguments) > ARGUMENTS_SHOWN_CHARS and not seen:
+        raise BadInputError(
+            "The list does not show all that this call asks with.",
+            why=f"It has {len(found.arguments)} characters; whoever wrote them may count on that.",
+            fix=f"hive approve show {found.id}     then: hive approve yes {found.id} --seen",
+        )
     return _decide(options, approval, allow=True, note=note)
 
 
@@ -187,7 +208,25 @@ def _watch(options: Options) -> int:
     return 0
 
 
-def _show(one: ApprovalLine) -> None:
+def _find(options: Options, approval: str) -> ApprovalLine:
+    """Return what waits under an id or the beginning of it, as the node will understand it."""
+    waiting = options.client().get("approvals", list[ApprovalLine])
+    found = [one for one in waiting if one.id == approval] or [
+        one for one in waiting if approval and one.id.startswith(approval)
+    ]
+    if len(found) != 1:
+        raise NotFoundError(
+            f"{len(found) or 'Nothing'} waiting under {plain_text(approval)[:80]!r}.",
+            fix="hive approve     lists what waits",
+        )
+    return found[0]
+
+
+def _show(one: ApprovalLine, *, whole: bool = False) -> None:
+    asked = plain_text(one.arguments)
+    left_out = 0 if whole else len(asked) - ARGUMENTS_SHOWN_CHARS
+    text = asked if left_out <= 0 else asked[:ARGUMENTS_SHOWN_CHARS]
+    more = f" … {left_out} more characters: hive approve show {one.id}" if left_out > 0 else ""
     said = f"  by {one.decided_by}" if one.decided_by else ""
     show(f"{one.id}  {one.state}{said}")
     show(
@@ -195,7 +234,7 @@ def _show(one: ApprovalLine) -> None:
     )
     if one.task:
         show(f"    task {one.task}   see it: hive trace {one.task}")
-    show(f"    with {plain_text(one.arguments)[:ARGUMENTS_SHOWN_CHARS]}")
+    show(f"    with {text}{more}")
     show(
         f"    rule {one.rule}{': ' + one.note if one.note else ''}   until {one.expires_at:%H:%M:%S}"
     )

@@ -20,7 +20,8 @@ SHOWN_MAX_CHARS: Final = 8192
 STRANGER: Final = Principal(
     kind=PrincipalKind.ANONYMOUS, name="anonymous", owner=OwnerId("anonymous")
 )
-OPEN_TO_STRANGERS: Final = (f"{ROOT}/tools", f"{ROOT}/servers", f"{ROOT}/agents")
+AGENTS: Final = (f"{ROOT}/agents",)
+TOOLS: Final = (f"{ROOT}/tools", f"{ROOT}/servers")
 _NEEDS_TOKEN: Final = "A token is needed: Authorization: Bearer <token>."  # noqa: S105  (no secret)
 
 Recognise: TypeAlias = Callable[
@@ -68,6 +69,7 @@ class TokenDoorman:
 
     tokens: Tokens
     anonymous: bool = False
+    anonymous_tools: bool = False
     recognise_oauth: Recognise | None = None
     challenge: Challenge = lambda _scope: 'Bearer realm="hive"'
 
@@ -89,7 +91,7 @@ class TokenDoorman:
             return self._turned(scope, bearer.reason)
         if bearer.principal.kind is PrincipalKind.OPERATOR:
             return Visitor(principal=bearer.principal, traceparent=trace)
-        if not _below(path, OPEN_TO_STRANGERS):
+        if not _below(path, AGENTS + TOOLS):
             return Turned(status=403, message="This token does not open the node itself.")
         # A token for certain agents is for those alone: it opens no tool.
         opened = {"agents"} if bearer.agents is not None else {"agents", "tools"}
@@ -105,11 +107,13 @@ class TokenDoorman:
     ) -> Visitor | Turned:
         """Let strangers in where the operator does; who shows something that fails is none."""
         path = str(scope.get("path", ""))
-        if not self.anonymous or not _below(path, OPEN_TO_STRANGERS) or "authorization" in headers:
+        opened = {"agents": AGENTS, "tools": TOOLS if self.anonymous_tools else ()}
+        scopes = frozenset(one for one, paths in opened.items() if _below(path, paths))
+        if not self.anonymous or not scopes or "authorization" in headers:
             return self._turned(scope, _NEEDS_TOKEN)
         return Visitor(
             principal=STRANGER,
-            scopes=frozenset({"tools", "agents"}),
+            scopes=scopes,
             traceparent=headers.get("traceparent", ""),
         )
 

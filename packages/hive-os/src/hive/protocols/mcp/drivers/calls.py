@@ -42,7 +42,7 @@ class HttpCaller:
         self.address = server_address(opening.spec.url)
         self._auth = opening.auth
         keyed = opening.auth is not None or any(
-            value.startswith("secret:") for value in opening.spec.headers.values()
+            "secret:" in value for value in opening.spec.headers.values()
         )
         self._only_loopback = keyed and self.address.scheme == "http"
         self._fixed = "".join(

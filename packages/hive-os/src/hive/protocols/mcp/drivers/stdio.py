@@ -12,6 +12,7 @@ import anyio
 
 from hive.core.errors import EngineUnavailableError
 from hive.protocols.mcp.drivers.duplex import DuplexTalk
+from hive.protocols.mcp.drivers.flood import FloodGauge
 from hive.protocols.mcp.drivers.messages import broken, not_sent
 from hive.protocols.mcp.hub.ports import ByteStreams, Hearer, WireOpening
 from hive.protocols.mcp.ports import McpObject
@@ -33,6 +34,7 @@ class StdioWire:
         self._writing = anyio.Lock(fast_acquire=True)
         self._limit = opening.spec.result_max_bytes + LINE_OVERHEAD_BYTES
         self._talk = DuplexTalk(send=self._send, hearer=opening.hearer, clock=opening.clock)
+        self._noise = FloodGauge(opening.clock)
 
     @property
     def ended(self) -> bool:
@@ -114,10 +116,13 @@ class StdioWire:
                     line = piece[start:end] if not held else bytes(held + piece[start:end])
                     if line.strip():
                         await self._talk.take(line)
+                    else:
+                        self._noise.add(1)
                 held.clear()
                 skipping = False
                 start = end + 1
             if skipping:
+                self._noise.add(len(piece))
                 continue
             held += piece[start:]
             if len(held) > self._limit:

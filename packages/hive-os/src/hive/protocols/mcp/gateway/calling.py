@@ -10,7 +10,7 @@ from typing import Final
 
 from hive.core.call import EffectClass, Refused, sha256_hex
 from hive.core.clock import Clock
-from hive.core.errors import HiveError
+from hive.core.errors import HiveError, StateError
 from hive.core.json import Json, encode
 from hive.core.randomness import Randomness
 from hive.protocols.mcp.gateway.catalog import INVALID_PARAMS, ToolEntry, ToolView
@@ -190,6 +190,7 @@ class ToolCaller:
         request = call.request(asking=bool(ear.client))
 
         async def exchange(link: ServerLink, meta: McpObject) -> McpObject:
+            self._admit_definition(call)
             return await exchanged(link, request, meta, ear)
 
         reply = await self._door.ask(
@@ -214,6 +215,22 @@ class ToolCaller:
             raise reply.error
         result = reply.result if reply.result is not None else said(reply.failed)
         return self._passed(call, result) if result.get("resultType") == INPUT_REQUIRED else result
+
+    def _admit_definition(self, call: ToolCall) -> None:
+        """Look again in the last moment: a call may have waited for a person for an hour.
+
+        Raises:
+            StateError: the tool is another one by now, was blocked, or its server was changed.
+
+        """
+        definition = call.entry.tool.definition
+        now, server = self._hub.tool(definition.full_name), self._hub.server(definition.server)
+        same = now is not None and now.usable and now.definition.digest == definition.digest
+        if not same or server is None or server.spec != call.server.spec:
+            raise StateError(
+                "The tool was changed or blocked while its call waited; nothing was done.",
+                fix="List the tools again.",
+            )
 
     def _looked(self, heard: ServerReply, entry: ToolEntry) -> tuple[ServerReply, bool]:
         if heard.result is None:

@@ -145,13 +145,19 @@ class LinkPool:
     async def _held(
         self, spec: ServerSpec, caller: Principal, courier: Courier | None
     ) -> LinkSession:
-        slot = self._slots.setdefault(key_of(spec, caller, courier), _Slot())
+        key = key_of(spec, caller, courier)
+        slot = self._slots.setdefault(key, _Slot())
         found = _usable(slot, alone=courier is not None)
         if found is None:
             async with slot.lock:
                 found = _usable(slot, alone=courier is not None)
                 if found is None:
                     found = await self._open(slot, spec, caller, courier)
+                    if self._slots.get(key) is not slot:
+                        found.closing.set()
+                        raise EngineUnavailableError(
+                            "The tool server was changed while it started.", fix="Try again."
+                        )
                     slot.sessions.append(found)
                 found.users += 1
             return found

@@ -1,7 +1,7 @@
 """The page that asks the operator: who wants in, which host vouches for it, and for what.
 
 A yes counts only from the browser that the request came to (a cookie), from this very page (a word that is bound
-to cookie and request), and from who has the page's session or the operator's token. It cannot be framed.
+to cookie and request), and from who has the operator's token. It cannot be framed.
 """
 
 import hmac
@@ -26,8 +26,9 @@ from hive.protocols.mcp.oauth.answers import (
 from hive.protocols.mcp.oauth.issuing import LoginRequest, OauthIssuing
 
 BROWSER_COOKIE: Final = "hive_oauth"
-PAGE_COOKIE: Final = "hive_page"
 BROWSER_S: Final = 1800
+SHOWN_MAX_CHARS: Final = 300
+"""More than the longest name of a host, whose end is what counts."""
 _MEANING: Final = {
     "tools": "call the tools behind this address",
     "agents": "talk to this agent",
@@ -35,7 +36,6 @@ _MEANING: Final = {
     "operate": "start, stop and change agents of this node",
 }
 
-HoldsSession = Callable[[str], bool]
 IsOperator = Callable[[str], Awaitable[bool]]
 
 
@@ -47,13 +47,11 @@ class ConsentPage:
         *,
         issuing: OauthIssuing,
         randomness: Randomness,
-        holds_session: HoldsSession,
         is_operator: IsOperator,
         secure: Callable[[], bool],
     ) -> None:
         self._issuing = issuing
         self._randomness = randomness
-        self._holds_session = holds_session
         self._is_operator = is_operator
         self._secure = secure
         self._secret = randomness.token(32)
@@ -82,8 +80,7 @@ class ConsentPage:
         browser = cookies.get(BROWSER_COOKIE, "")
         if not browser:
             raise OauthError("invalid_request", "This browser keeps no cookies, or came in midway.")
-        known = self._holds_session(cookies.get(PAGE_COOKIE, ""))
-        body = _question(request, word=self._word(browser, query), known=known, problem=problem)
+        body = _question(request, word=self._word(browser, query), problem=problem)
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(request.redirect_uri))
         await _page(send, body, status=401 if problem else 200, answers_to=origin)
 
@@ -99,7 +96,7 @@ class ConsentPage:
         if not browser or not ours or site not in ("", "same-origin"):
             raise OauthError("access_denied", "The answer did not come from the page.", status=403)
         request = await self._issuing.asked(fields_of(query))
-        if not await self._may_decide(cookies, form):
+        if not await self._may_decide(form):
             await self.show(scope, send, "That is not the operator's token.")
             return
         chosen = frozenset(one for one in request.scopes if f"scope-{one}" in form)
@@ -110,9 +107,8 @@ class ConsentPage:
             url = self._issuing.sent_back(request.redirect_uri, request.state, denied)
         await answer(send, 303, b"", {"location": url})
 
-    async def _may_decide(self, cookies: Mapping[str, str], form: Mapping[str, str]) -> bool:
-        if self._holds_session(cookies.get(PAGE_COOKIE, "")):
-            return True
+    async def _may_decide(self, form: Mapping[str, str]) -> bool:
+        # The page's cookie only shows the page, and any program on this machine may be sent it.
         shown = form.get("token", "").strip()
         return bool(shown) and await self._is_operator(shown)
 
@@ -121,7 +117,7 @@ class ConsentPage:
         return hmac.digest(self._secret, bound, "sha256").hex()
 
 
-def _question(request: LoginRequest, *, word: str, known: bool, problem: str) -> str:
+def _question(request: LoginRequest, *, word: str, problem: str) -> str:
     client = request.client
     vouching = (
         f"<strong>{_shown(client.host)}</strong> (its description lies there)"
@@ -129,14 +125,13 @@ def _question(request: LoginRequest, *, word: str, known: bool, problem: str) ->
         else "<strong>nobody</strong>: it registered itself"
     )
     boxes = "".join(
-        f'<p><label><input type="checkbox" name="scope-{one}" value="1" checked> '
+        f'<p><label><input type="checkbox" name="scope-{one}" value="1"'
+        f"{'' if one == 'operate' else ' checked'}> "
         f"<code>{one}</code>: {_MEANING[one]}</label></p>"
         for one in request.scopes
     )
-    token = (
-        ""
-        if known
-        else '<p><label>The operator\'s token <input name="token" type="password"'
+    proof = (
+        '<p><label>The operator\'s token <input name="token" type="password"'
         ' autocomplete="off"></label></p>'
     )
     note = f'<p class="bad" role="alert">{_shown(problem)}</p>' if problem else ""
@@ -146,7 +141,7 @@ def _question(request: LoginRequest, *, word: str, known: bool, problem: str) ->
         f" it: {vouching}. The answer goes to"
         f" <strong>{_shown(urlsplit(request.redirect_uri).netloc)}</strong>.</p>"
         f"<p>It wants to use <code>{_shown(request.resource)}</code>:</p>"
-        f'<form method="post"><input type="hidden" name="word" value="{word}">{boxes}{token}'
+        f'<form method="post"><input type="hidden" name="word" value="{word}">{boxes}{proof}'
         '<button name="decision" value="yes">Allow</button> '
         '<button name="decision" value="no">Refuse</button></form>'
         '<p class="quiet">Only go on if you started this yourself, just now.</p>'
@@ -154,7 +149,7 @@ def _question(request: LoginRequest, *, word: str, known: bool, problem: str) ->
 
 
 def _shown(text: str) -> str:
-    return escape(plain_text(text)[:200], quote=True)
+    return escape(plain_text(text)[:SHOWN_MAX_CHARS], quote=True)
 
 
 async def _page(

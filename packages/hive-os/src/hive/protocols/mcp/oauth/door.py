@@ -43,7 +43,6 @@ class OAuthDoor:
         door = OAuthDoor(
             database=..., clock=..., randomness=...,
             origin=lambda: "https://node.example",      # HIVE_PUBLIC_URL, else http://127.0.0.1:PORT
-            holds_session=page_sessions.holds,          # web.sessions.PageSessions
             is_operator=console.is_operator,            # async (token) -> bool
             login=UpstreamLogin(vault=..., clock=..., randomness=..., origin=...),
             issuers=settings.oauth_issuers, registration=settings.oauth_registration,
@@ -60,7 +59,6 @@ class OAuthDoor:
         clock: Clock,
         randomness: Randomness,
         origin: Callable[[], str],
-        holds_session: Callable[[str], bool],
         is_operator: Callable[[str], Awaitable[bool]],
         login: UpstreamLogin | None = None,
         issuers: Sequence[str] = (),
@@ -93,7 +91,6 @@ class OAuthDoor:
         self._consent = ConsentPage(
             issuing=self._issuing,
             randomness=randomness,
-            holds_session=holds_session,
             is_operator=is_operator,
             secure=lambda: origin().startswith("https://"),
         )

@@ -19,6 +19,7 @@ ACCESS_S: Final = 900.0
 REFRESH_S: Final = 30 * 86400.0
 TOKEN_MARK: Final = "hive-oauth."  # noqa: S105  (what every token begins with)
 CLIENTS_MAX: Final = 1000
+UNUSED_CLIENT_KEPT: Final = timedelta(hours=1)
 SEEN_MAX: Final = 4096
 SEEN_S: Final = 5.0
 _SECRET_BYTES: Final = 32
@@ -217,6 +218,11 @@ class OauthRecords:
 
     async def add_client(self, client_name: str, redirect_uris: tuple[str, ...]) -> str | None:
         """Register a client; None where there are too many."""
+        await self._database.execute(
+            "DELETE FROM oauth_client c WHERE created_at < $1"
+            " AND NOT EXISTS (SELECT FROM oauth_grant g WHERE g.client = c.id)",
+            self._clock.now() - UNUSED_CLIENT_KEPT,
+        )
         rows = await self._database.fetch("SELECT count(*) AS n FROM oauth_client")
         if cast("int", rows[0]["n"]) >= CLIENTS_MAX:
             return None

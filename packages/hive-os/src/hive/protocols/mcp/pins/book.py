@@ -77,7 +77,8 @@ class PinBook:
     ) -> Sequence[PinnedTool]:
         """Return what a server lists with the state of each definition; new ones are kept as first seen."""
         judged, news = [], []
-        names = frozenset(one.name for one in listed)
+        # A name that it shares with another server's tool is no name of its own that it may speak of.
+        names = frozenset(one.name for one in listed if not self._names.has_posing(one))
         for definition in listed:
             known = self._entries.get((definition.server, definition.name))
             entry = self._judged(definition, known, names)

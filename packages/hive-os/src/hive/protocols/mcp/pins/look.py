@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final, NamedTuple
 
-from hive.core.json import Json
+from hive.core.json import Json, depth_exceeds, encode
 from hive.protocols.mcp.ports import ToolDefinition
 
 TEXT_MAX_CHARS: Final = 64 << 10
@@ -132,17 +132,23 @@ class NameIndex:
             if server != definition.server:
                 yield KnownName(server, name, digest)
 
+    def has_posing(self, definition: ToolDefinition) -> bool:
+        """Tell whether another server has a tool that looks like this one and is another."""
+        return any(known.digest != definition.digest for known in self.alike(definition))
+
     def mentioned(self, server: str, text: str) -> Iterator[str]:
         """Yield names of other servers' tools that a text speaks of."""
         words = {one.lower().strip(".") for one in _WORDS.findall(text)}
         words |= {one.rpartition(".")[2] for one in words}
         for word in words:
             elsewhere = self._distinctive.get(word, set()) - {server}
-            if elsewhere and server not in self._distinctive.get(word, set()):
+            if elsewhere:
                 yield f"{min(elsewhere)}.{word}"
 
 
 def _in_texts(definition: ToolDefinition) -> Iterator[Suspicion]:
+    if depth_exceeds(encode(definition.raw), NESTING_MAX):
+        yield Suspicion("is nested too deeply to be looked at", hard=True)
     total = 0
     for text in _texts(definition.raw):
         total += len(text)

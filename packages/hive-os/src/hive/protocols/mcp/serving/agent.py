@@ -109,7 +109,7 @@ class AgentService:
     def input_schema(self, visitor: Visitor, tool: str) -> Mapping[str, Json] | None:
         """Return what a tool takes."""
         view = self._agents.get(self._name)
-        if view is None or not self._open_to(visitor) or tool not in tools_of(view):
+        if view is None or not self.open_to(visitor) or tool not in tools_of(view):
             return None
         return input_schema()
 
@@ -147,16 +147,20 @@ class AgentService:
 
     def _view(self, visitor: Visitor) -> AgentView:
         view = self._agents.get(self._name)
-        if view is None or not self._open_to(visitor):
+        if view is None or not self.open_to(visitor):
             raise McpError(INVALID_PARAMS, f"There is no agent {self._name!r} for you.")
         return view
 
-    def _open_to(self, visitor: Visitor) -> bool:
+    def open_to(self, visitor: Visitor) -> bool:
+        """Tell whether a visitor may know of this agent; strangers only of public ones."""
         if visitor.agents is not None and self._name not in visitor.agents:
             return False
         if visitor.scopes is not None and SCOPE not in visitor.scopes:
             return False
         principal = visitor.principal
+        if principal.kind is PrincipalKind.ANONYMOUS:
+            view = self._agents.get(self._name)
+            return view is not None and view.spec.public
         if principal.kind is not PrincipalKind.AGENT or principal.agent is None:
             return True
         caller = self._agents.get(principal.agent)

@@ -21,6 +21,7 @@ from hive.protocols.mcp.serving.tasks import LongTask, WorkState
 
 log: Final = logging.getLogger(__name__)
 WORK_MAX: Final = 1000
+WORK_PER_OWNER_MAX: Final = 100
 TTL_MS: Final = 3_600_000
 INTERNAL: Final = -32603
 
@@ -109,10 +110,14 @@ class RunningTasks:
         self._forget_old()
         if self._group is None or len(self._held) >= self._work_max:
             raise McpError(INTERNAL, "There is too much work; try again later.")
+        whose = _owner(visitor)
+        own = sum(1 for one in self._held.values() if one.whose == whose)
+        if own >= WORK_PER_OWNER_MAX:
+            raise McpError(INTERNAL, "Too much of your work is under way; wait for some of it.")
         now = self._clock.now()
         held = _Held(
             id=new_id(self._clock, self._randomness),
-            whose=_owner(visitor),
+            whose=whose,
             created_at=now,
             changed_at=now,
         )

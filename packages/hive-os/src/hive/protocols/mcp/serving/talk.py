@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import anyio
 
-from hive.core.call import EffectClass, Refused, Verb
+from hive.core.call import EffectClass, PrincipalKind, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.errors import HiveError, NotFoundError
 from hive.core.ids import AgentId, ContextId, MessageId, TaskId, foreign_id, new_id
@@ -130,6 +130,8 @@ class AgentTalk:
         self, visitor: Visitor, agent: AgentId, request: AgentRequest, params: McpObject
     ) -> Refused | Delivery:
         """Send a message through the gate. Raises what the gate raises."""
+        if request.task_id and visitor.principal.kind is PrincipalKind.ANONYMOUS:
+            return Refused(check="identity", reason="a task can be continued with a token only")
         message = Message(
             id=MessageId(new_id(self._clock, self._randomness)),
             role=Role.USER,
@@ -289,7 +291,9 @@ class AgentTasks:
                 await self._talk.gate.cancel(visitor.principal, TaskId(task_id))
 
     async def task(self, visitor: Visitor, task_id: str) -> Task | None:
-        """Return a task of these agents that the visitor may see."""
+        """Return a task of these agents that the visitor may see; strangers share a name, so they see none."""
+        if visitor.principal.kind is PrincipalKind.ANONYMOUS:
+            return None
         try:
             known = TaskId(foreign_id(task_id, what="task id"))
             task = await self._talk.gate.task(visitor.principal, known)
