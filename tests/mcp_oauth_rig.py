@@ -56,6 +56,7 @@ class OauthSite:
 
     def __init__(self, database, *, login=None, issuers=(), registration=False, documents=None):
         self.clock = StoppedClock()
+        self.notes = []
         self.fetch = PaperFetch({CLIENT: description()} if documents is None else documents)
         self.door = OAuthDoor(
             database=database,
@@ -67,11 +68,16 @@ class OauthSite:
             issuers=issuers,
             registration=registration,
             fetch=self.fetch,
+            note=self._note,
         )
         self.browser = self.new_browser()
 
-    def new_browser(self):
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.door), base_url=ORIGIN)
+    def new_browser(self, address="127.0.0.1"):
+        transport = httpx.ASGITransport(self.door, client=(address, 4711))
+        return httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+
+    async def _note(self, name, body):
+        self.notes.append((name, body))
 
     async def _is_operator(self, token):
         return token == OPERATOR

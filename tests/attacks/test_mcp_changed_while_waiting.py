@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from hive.protocols.mcp.gateway.calling import ToolCaller
 from hive.protocols.mcp.gateway.waiting import ApprovalDesk
 from hive.protocols.mcp.ports import PinState
 from hive.testing.rehearsal_gate import RehearsalGate
@@ -19,8 +20,14 @@ from tests.unit.test_mcp_gateway_bridging import (
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(("changes", "asked"), [(True, 0), (False, 1)])
-async def test_a_yes_to_the_old_form_sends_nothing_to_the_new_one(changes, asked):
+@pytest.mark.parametrize(
+    ("changes", "guarded", "asked"), [(True, True, 0), (True, False, 1), (False, True, 1)]
+)
+async def test_a_yes_to_the_old_form_sends_nothing_to_the_new_one(
+    monkeypatch, changes, guarded, asked
+):
+    if not guarded:
+        monkeypatch.setattr(ToolCaller, "_admit_definition", lambda _self, _call: None)
     yes = anyio.Event()
     answers = iter([held(), None])
     desk = ApprovalDesk(decided=lambda _approval: yes.wait())

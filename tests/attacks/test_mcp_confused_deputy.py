@@ -148,6 +148,7 @@ async def test_a_refresh_token_that_comes_twice_ends_the_login_for_thief_and_own
 
 
 async def test_no_login_without_pkce_of_the_strong_kind(site):
+    await site.tokens()
     for wrong in (
         {"code_challenge_method": "plain"},
         {"code_challenge_method": None},

@@ -1,7 +1,11 @@
-"""A server that floods its caller with notifications or questions is heard up to a bound, and no further."""
+"""A server that floods its caller with notifications or questions is heard up to a bound, and no further.
+
+Each flood first runs with its bound lifted, and then all of it arrives.
+"""
 
 import pytest
 
+from hive.protocols.mcp.gateway import couriers
 from hive.protocols.mcp.gateway.couriers import (
     NOTES_MAX,
     NOTES_MAX_BYTES,
@@ -22,6 +26,7 @@ from tests.mcp_gateway_rig import (
 )
 
 pytestmark = pytest.mark.anyio
+NO_BOUND = 1 << 40
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
 
@@ -31,7 +36,11 @@ def opened(respond, revision=OLD):
     return gateways_on(hub, RehearsalGate(), "*").all
 
 
-async def test_notifications_stop_at_a_number_and_the_call_goes_on():
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_notifications_stop_at_a_number_and_the_call_goes_on(monkeypatch, guarded):
+    if not guarded:
+        monkeypatch.setattr(couriers, "NOTES_MAX", NO_BOUND)
+
     async def respond(_method, _params, courier):
         for number in range(NOTES_MAX * 5):
             await courier.notify("notifications/progress", {"progress": number})
@@ -39,10 +48,14 @@ async def test_notifications_stop_at_a_number_and_the_call_goes_on():
 
     client = QuietClient(OLD)
     assert text_of(await call(opened(respond), "files__read", client=client)) == "done"
-    assert len(client.heard) == NOTES_MAX
+    assert len(client.heard) == (NOTES_MAX if guarded else NOTES_MAX * 5)
 
 
-async def test_notifications_stop_at_a_size():
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_notifications_stop_at_a_size(monkeypatch, guarded):
+    if not guarded:
+        monkeypatch.setattr(couriers, "NOTES_MAX_BYTES", NO_BOUND)
+
     async def respond(_method, _params, courier):
         for _ in range(100):
             await courier.notify("notifications/message", {"data": "x" * (NOTES_MAX_BYTES // 10)})
@@ -50,10 +63,14 @@ async def test_notifications_stop_at_a_size():
 
     client = QuietClient(OLD)
     await call(opened(respond), "files__read", client=client)
-    assert 0 < len(client.heard) <= 10
+    assert 0 < len(client.heard) <= 10 if guarded else len(client.heard) == 100
 
 
-async def test_a_client_is_not_asked_without_end():
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_a_client_is_not_asked_without_end(monkeypatch, guarded):
+    if not guarded:
+        monkeypatch.setattr(couriers, "QUESTIONS_MAX", NO_BOUND)
+
     async def respond(_method, _params, courier):
         asked = 0
         try:
@@ -65,8 +82,9 @@ async def test_a_client_is_not_asked_without_end():
         return DONE
 
     client = QuietClient(OLD, client={"elicitation": {}}, answers={"elicitation/create": {}})
-    assert text_of(await call(opened(respond), "files__read", client=client)) == str(QUESTIONS_MAX)
-    assert len(client.asked) == QUESTIONS_MAX
+    told = text_of(await call(opened(respond), "files__read", client=client))
+    assert told == (str(QUESTIONS_MAX) if guarded else "done")
+    assert len(client.asked) == (QUESTIONS_MAX if guarded else 1000)
 
 
 async def test_a_server_of_the_newest_revision_does_not_ask_without_end_either():
@@ -94,3 +112,8 @@ async def test_a_client_is_asked_nothing_that_it_did_not_offer():
     result = await call(opened(respond), "files__read", client=client)
     assert text_of(result) == "-32601 -32601 -32601 -32601"
     assert client.asked == []
+    # Who offered one of them is asked it.
+    answers = {"sampling/createMessage": {}}
+    client = QuietClient(OLD, client={"sampling": {}}, answers=answers)
+    await call(opened(respond), "files__read", client=client)
+    assert [method for method, _ in client.asked] == ["sampling/createMessage"]

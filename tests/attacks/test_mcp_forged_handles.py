@@ -53,6 +53,17 @@ async def test_as_request_state(victim, action):
     assert await untouched(gate, task)
 
 
+async def test_the_same_words_from_the_owner_are_an_answer(victim):
+    service, gate, task = victim
+    key = question_key(task)
+    params = {
+        "requestState": f"{task.id}/{key}",
+        "inputResponses": {key: {"action": "accept", "content": {"message": "Rome"}}},
+    }
+    await call(service, visitor=ALICE, client=Client(client=FORMS), params=params)
+    assert not await untouched(gate, task)
+
+
 async def test_as_an_argument(victim):
     service, gate, task = victim
     result = await call(service, "stolen", visitor=BOB, task_id=task.id)

@@ -8,6 +8,7 @@ import pytest
 from hive.core.clock import SystemClock
 from hive.core.settings import Settings
 from hive.protocols.mcp.doormen import HandleDoorman, split_handle
+from hive.protocols.mcp.front import envelope
 from hive.protocols.mcp.front.app import McpFront
 from hive.protocols.mcp.ports import NEWEST
 from hive.testing.rehearsal_gate import CALLER, HANDLE, SANDBOX, RehearsalGate
@@ -99,6 +100,15 @@ async def test_header_and_body_that_differ_call_nothing(headers):
     assert status == 400, content
     assert gate.calls == []
     assert hub.asked == []
+
+
+async def test_without_the_comparison_what_a_proxy_let_pass_as_reading_erases(monkeypatch):
+    monkeypatch.setattr(envelope, "_compare_name", lambda _asked, _head: None)
+    hub, gate = files(), RehearsalGate()
+    headers = {"mcp-method": "tools/call", "mcp-name": "files__read"}
+    status, content = await post(gate, hub, asked("files__erase"), headers)
+    assert status == 200, content
+    assert [one.attempt.target for one in gate.calls] == ["files.erase"]
 
 
 async def test_a_header_never_lends_its_name_to_a_call():

@@ -74,6 +74,10 @@ async def test_a_name_that_moves_inside_after_it_was_looked_at_is_not_followed()
         with pytest.raises(EngineUnavailableError, match="is not asked"):
             await fetch.ask("GET", f"http://moves.example:{port}/", reach=reach)
         assert heard == []
+        # Where the address is not looked at again, the inside is asked.
+        anywhere = Reach(loopback=True, networks=True)
+        await fetch.ask("GET", f"http://moves.example:{port}/", reach=anywhere)
+        assert len(heard) == 1
 
 
 async def test_what_comes_back_is_bounded_and_a_redirect_is_not_followed():

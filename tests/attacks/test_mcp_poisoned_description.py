@@ -2,6 +2,7 @@
 
 import pytest
 
+from hive.protocols.mcp.pins import book as pin_book
 from hive.protocols.mcp.ports import PinState
 from tests.attacks.test_mcp_rug_pull import SPEC, migrations, opened, tool
 
@@ -38,6 +39,13 @@ async def test_an_honest_definition_is_used_at_once(database, words):
     judged = (await book.judge(SPEC, [tool(words)]))[0]
     assert judged.usable
     assert judged.flags == ()
+
+
+@pytest.mark.parametrize("words", POISONED.values(), ids=POISONED.keys())
+async def test_where_nobody_looks_each_of_them_is_used_at_once(database, monkeypatch, words):
+    monkeypatch.setattr(pin_book, "look", lambda *_definition, **_more: ())
+    book = await opened(database)
+    assert (await book.judge(SPEC, [tool(words)]))[0].usable
 
 
 @pytest.mark.parametrize("words", POISONED.values(), ids=POISONED.keys())

@@ -58,6 +58,14 @@ async def test_a_definition_that_changes_is_blocked_until_its_new_form_is_approv
     assert notes[-1][1]["by"] == "operator"
 
 
+async def test_a_book_that_remembers_nothing_lets_the_new_form_pass(database):
+    book = await opened(database)
+    assert await state(book, tool(HARMLESS)) is PinState.PINNED
+    await database.execute("DELETE FROM mcp_pin")
+    book = await opened(database)
+    assert await state(book, tool("Returns a random fact about cats.")) is PinState.PINNED
+
+
 async def test_a_yes_to_one_form_is_none_to_the_next(database):
     book = await opened(database)
     await state(book, tool(HARMLESS))

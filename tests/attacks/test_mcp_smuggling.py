@@ -147,7 +147,26 @@ def test_a_schema_as_people_write_them_is_used(name):
     assert Validators().problem("k", FINE[name], {}) == ""
 
 
-@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a+)+$", "^(a|aa)+$", r"^(?:(a+)+)\1$"])
+FORKING = "^(?:a(?!c)|a(?!d))+$"
+
+
+def seconds_without_limit(pattern, letters):
+    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=1 << 40)
+    schema = {"type": "string", "pattern": pattern}
+    validator = jsonschema_rs.validator_for(schema, pattern_options=options)
+    began = time.perf_counter()
+    assert not validator.is_valid("a" * letters + "!")
+    return time.perf_counter() - began
+
+
+def test_a_pattern_that_looks_around_doubles_with_each_letter_where_nobody_counts():
+    # Eight letters more are 256 times the work: 5000 letters would never end.
+    assert seconds_without_limit(FORKING, 20) > 10 * seconds_without_limit(FORKING, 12)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^(a+)+$", "^(?=a)(a+)+$", "^(a|aa)+$", r"^(?:(a+)+)\1$", FORKING]
+)
 def test_a_pattern_that_backtracks_without_end_is_bounded(pattern):
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}}
     began = time.perf_counter()

@@ -31,6 +31,7 @@ async def test_a_token_of_one_endpoint_is_refused_at_every_other(site):
 
 
 async def test_a_login_names_the_endpoint_or_there_is_none(site):
+    await site.tokens()
     for resource in (
         None,
         ORIGIN,

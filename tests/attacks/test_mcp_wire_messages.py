@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from hive.protocols.mcp.front import FrontLimits
+from hive.protocols.mcp.front import stateless as stateless_front
 from tests.mcp_front_rig import ACCEPT, http_client, shake_hands, small_front, stateless
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,17 @@ async def test_a_header_that_says_something_else_than_the_body_stops_the_call(
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == -32020
     assert len(service.calls) == 1
+
+
+async def test_without_the_comparison_the_body_goes_where_its_headers_did_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stateless_front, "compare_parameters", lambda *_seen: None)
+    body, headers = stateless("tools/call", {"name": "echo", "arguments": {"region": "us"}})
+    async with small_front() as (url, service, _), http_client() as http:
+        answer = await http.post(url, json=body, headers=headers | {"mcp-param-region": "eu"})
+    assert answer.status_code == 200
+    assert service.calls[0][2]["arguments"] == {"region": "us"}
 
 
 @pytest.mark.parametrize("missing", ["mcp-method", "mcp-name", "mcp-param-region"])
@@ -177,6 +189,10 @@ async def test_a_form_of_a_page_is_no_call(changed: dict[str, str], status: int)
 
 
 async def test_a_body_that_is_too_large_is_refused() -> None:
+    async with small_front(body_max_bytes=10_000) as (url, service, _), http_client() as http:
+        body, headers = stateless("tools/call", {"name": "echo", "arguments": {"text": "x" * 2000}})
+        assert (await http.post(url, json=body, headers=headers)).status_code == 200
+        assert len(service.calls) == 1
     async with small_front(body_max_bytes=1000) as (url, service, _), http_client() as http:
         body, headers = stateless("tools/call", {"name": "echo", "arguments": {"text": "x" * 2000}})
         declared = await http.post(url, json=body, headers=headers)

@@ -45,6 +45,22 @@ async def test_a_session_is_not_found_by_anybody_but_its_owner() -> None:
         assert (await client.call("echo")).status_code == 200
 
 
+async def test_a_table_that_asks_for_the_id_alone_gives_the_session_to_a_thief(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def by_id(sessions: SessionTable, key: str, *_: object) -> object:
+        return sessions._sessions.get(key)
+
+    monkeypatch.setattr(SessionTable, "find", by_id)
+    async with small_front() as (url, service, _), http_client("ada") as ada:
+        client = await shake_hands(ada, url)
+        async with http_client("eve") as eve:
+            body = client.body("tools/call", {"name": "echo"})
+            stolen = await eve.post(url, json=body, headers=client.headers)
+    assert stolen.status_code == 200
+    assert len(service.calls) == 1
+
+
 async def test_a_stranger_cannot_cancel_or_answer_for_a_session() -> None:
     async with small_front() as (url, service, _), http_client("ada") as ada:
         client = await shake_hands(ada, url, capabilities={"elicitation": {}})
@@ -95,6 +111,20 @@ async def test_a_flood_of_sessions_pushes_out_only_its_own() -> None:
             await shake_hands(eve, url)
         assert front.sessions == 4
         assert (await client.call("echo")).status_code == 200
+
+
+async def test_without_a_bound_for_each_owner_a_flood_pushes_out_the_others() -> None:
+    limits = FrontLimits(sessions_per_owner_max=100, sessions_max=4)
+    async with (
+        small_front(limits) as (url, _, front),
+        http_client("ada") as ada,
+        http_client("eve") as eve,
+    ):
+        client = await shake_hands(ada, url)
+        for _ in range(10):
+            await shake_hands(eve, url)
+        assert front.sessions == 4
+        assert (await client.call("echo")).status_code == 404
 
 
 async def test_a_session_at_work_is_not_pushed_out() -> None:

@@ -226,6 +226,7 @@ def words_of(line: str) -> list[str]:
     return [word for word in re.findall(r"[^\s:=,]+", line) if not re.search(r"[\d/]", word)]
 
 
+@pytest.mark.peers  # a whole node for each page
 @pytest.mark.parametrize(
     "page", sorted({fence.page for fence in of_kind("console")}), ids=lambda page: page.stem
 )

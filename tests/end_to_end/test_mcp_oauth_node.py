@@ -185,6 +185,73 @@ def test_a_revoked_login_opens_nothing_and_a_stranger_is_told_where_to_log_in(no
     assert metadata in nobody.headers["www-authenticate"]
 
 
+def test_the_operator_takes_a_login_back_and_a_call_that_waits_for_a_yes_ends_with_it(node):
+    node.hive("approve", "rules", "add", "echoes", "official.echo", "--hold", "90")
+    program = visitor(node, "/mcp/tools")
+    anyio.run(program.use, names)
+    token = program.kept.tokens.access_token
+    newest = json.loads(node.hive("mcp", "grants", "--json").splitlines()[0])
+    assert newest["client"] == program.kept.client.client_id
+    assert newest["resource"] == f"{node.url}/mcp/tools"
+    answers = anyio.run(_held_and_taken_back, node, token, newest["id"])
+    # It had not begun to answer, or had become a stream that ends without a result.
+    assert '"result"' not in answers["said"], answers
+    assert answers["stream"] == "ended"
+    assert knock(node, "/mcp/tools", token).status_code == 401
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": program.kept.tokens.refresh_token,
+        "client_id": program.kept.client.client_id,
+    }
+    assert httpx.post(f"{node.url}/oauth/token", data=form, timeout=60).status_code == 400
+    assert newest["id"] not in node.hive("mcp", "grants", "--json")
+    told = [
+        json.loads(one) for one in node.hive("audit", "tail", "-n", "50", "--json").splitlines()
+    ]
+    ours = [one for one in told if newest["id"] in json.dumps(one)]
+    said = json.dumps(ours)
+    assert "oauth.granted" in said
+    assert "oauth.revoked" in said
+    node.hive("approve", "rules", "rm", "echoes")
+
+
+async def _held_and_taken_back(node, token, grant):
+    """Hold a call and a stream open, take the grant back, and return how both ended."""
+    found = {}
+    headers = {"authorization": f"Bearer {token}", "mcp-protocol-version": "2025-11-25", **ACCEPT}
+    url = f"{node.url}/mcp/tools"
+    async with httpx.AsyncClient(headers=headers, timeout=120, trust_env=False) as http:
+        begun = await http.post(url, json=HELLO)
+        http.headers["mcp-session-id"] = begun.headers["mcp-session-id"]
+        call = {"name": "official__echo", "arguments": {"text": "over"}}
+        body = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+
+        async def hold():
+            answer = await http.post(url, json=body)
+            found["call"] = answer.status_code
+            found["said"] = answer.text
+
+        with anyio.fail_after(80):
+            async with anyio.create_task_group() as tasks, http.stream("GET", url) as stream:
+                assert stream.status_code == 200
+                tasks.start_soon(hold)
+                # Each look is a command of its own, so this loop does not run hot.
+                while "official.echo" not in await _hive(node, "approve", "list", "--json"):
+                    assert "call" not in found, found
+                await _hive(node, "mcp", "revoke", grant)
+                try:
+                    async for _ in stream.aiter_raw():
+                        pass
+                except (httpx.RemoteProtocolError, httpx.ReadError):
+                    pass
+                found["stream"] = "ended"
+    return found
+
+
+async def _hive(node, *words):
+    return await anyio.to_thread.run_sync(lambda: node.hive(*words))
+
+
 def test_a_login_survives_a_kill_of_the_node(node):
     program = visitor(node, "/mcp/tools")
     anyio.run(program.use, names)

@@ -25,8 +25,9 @@ async def counted(tool: str, label: str) -> str:
 
 
 @server.tool()
-async def charge(label: str) -> str:
-    """Charge somebody."""
+async def charge(label: str, reason: str = "") -> str:
+    """Charge somebody, for a reason that may be long."""
+    del reason
     return await counted("charge", label)
 
 

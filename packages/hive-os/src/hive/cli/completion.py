@@ -6,6 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from hive.cli.client import OperatorClient
+from hive.core.ids import plain_text
 
 TIMEOUT_S: Final = 0.5
 NAMES_MAX: Final = 500
@@ -32,6 +33,19 @@ def waiting_calls(
         CompletionItem(one.id, help=f"{one.verb} {one.target}")
         for one in _asked(ctx, "approvals", list[ApprovalLine])
         if one.state == "waiting" and one.id.startswith(incomplete)
+    ][:NAMES_MAX]
+
+
+def oauth_grants(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the grants of programs that logged in, each with whose it is."""
+    from hive.web.mcp_grants import OauthGrantLine
+
+    return [
+        CompletionItem(one.id, help=f"{plain_text(one.client)} {plain_text(one.resource)}")
+        for one in _asked(ctx, "mcp-grants", list[OauthGrantLine])
+        if one.id.startswith(incomplete)
     ][:NAMES_MAX]
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from hive.cli.tool_secrets import looks_secret, secret_in_argument, secret_in_url
 from hive.core.ids import plain_text, printable
 from hive.core.json import Json
+from hive.execution.source_files import is_secret
 
 ARGUMENTS_MAX: Final = 100
 ARGUMENT_MAX_CHARS: Final = 4096
@@ -41,7 +42,7 @@ _NEVER_GIVEN: Final = (
     "/home",
     "/var",
 )
-_HIDDEN: Final = frozenset({".ssh", ".gnupg", ".aws", ".kube", ".config", ".docker", ".hive"})
+_HIDDEN: Final = frozenset({".config", ".hive"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +298,7 @@ def _is_private(text: str) -> bool:
     if str(path) in _NEVER_GIVEN or path == Path.home() or ":" in text:
         return True
     system = any(path.is_relative_to(place) for place in ("/etc", "/proc", "/sys", "/dev", "/run"))
-    return system or any(part in _HIDDEN for part in path.parts)
+    return system or any(part in _HIDDEN or is_secret(part) for part in path.parts)
 
 
 def _projects(words: Sequence[str]) -> Iterator[str]:

@@ -216,7 +216,7 @@ class _Walk:
             return "not a plain file"
         if kind == "folder" and name in _REBUILT_FOLDERS:
             return "made again where it is needed"
-        if _secret(name):
+        if is_secret(name):
             return "looks like a secret"
         try:
             name.encode("utf-8")
@@ -233,7 +233,7 @@ class _Walk:
             self._leave(path, "a link out of the folder")
             return
         parts = target.relative_to(self._folder).parts
-        if any(_secret(part) or part in _REBUILT_FOLDERS for part in parts):
+        if any(is_secret(part) or part in _REBUILT_FOLDERS for part in parts):
             self._leave(path, "a link to what was left out")
             return
         before = len(self._files)
@@ -254,7 +254,8 @@ class _Walk:
             self._left_out.append(f"{printable(path)[1:-1]} ({reason})")
 
 
-def _secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Tell whether a file or folder of this name holds keys: no agent and no tool server is shown it."""
     lower = name.lower()
     if lower.endswith((".env.example", ".env.sample", ".env.template")):
         return False

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hive.node.approvals import NodeApprovals
 from hive.node.budgets import NodeBudgets
 from hive.node.build import Node
+from hive.node.mcp_grants import NodeGrants
 from hive.node.runs import NodeRuns
 from hive.node.secrets import NodeSecrets
 from hive.node.spend import NodeSpend
@@ -12,6 +13,7 @@ from hive.web.approvals import ApprovalsChapter
 from hive.web.budgets import BudgetsChapter
 from hive.web.chapters import Chapter
 from hive.web.llm import LlmChapter
+from hive.web.mcp_grants import OauthGrantsChapter
 from hive.web.runs import RunsChapter
 from hive.web.secrets import SecretsChapter
 from hive.web.spend import SpendChapter
@@ -27,4 +29,6 @@ def chapters_of(node: Node) -> Sequence[Chapter]:
         chapters += [LlmChapter(node.models), SecretsChapter(NodeSecrets(node.models, node.tools))]
     if node.tools is not None:
         chapters.append(ToolsChapter(node.tools))
+    if node.mcp is not None:
+        chapters.append(OauthGrantsChapter(NodeGrants(node.mcp.oauth)))
     return chapters

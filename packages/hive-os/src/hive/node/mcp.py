@@ -31,6 +31,7 @@ from hive.protocols.mcp.hub.records import ServerRecords
 from hive.protocols.mcp.launch import ServerLauncher, open_launcher
 from hive.protocols.mcp.oauth.door import OAuthDoor
 from hive.protocols.mcp.oauth.login import UpstreamLogin
+from hive.protocols.mcp.oauth.records import GrantNote
 from hive.protocols.mcp.pins.book import PinBook
 from hive.protocols.mcp.ports import McpObject, McpService, Turned, Visitor
 from hive.protocols.mcp.serving.agent import AgentServices
@@ -136,7 +137,7 @@ async def opened_mcp(
     )
     hub = _hub(node, pins, vault, login, launcher)
     login.on_login = hub.refresh_soon
-    door = _oauth_door(node, console, login, origin)
+    door = _oauth_door(node, console, login, origin, note)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub.running())
         gateways = await stack.enter_async_context(_gateways(node, hub))
@@ -146,6 +147,7 @@ async def opened_mcp(
             _doorman(node, tokens, door),
             stack,
         )
+        door.tell_ended(public.end_grant)
         tools = NodeTools(
             hub=hub,
             servers=hub,
@@ -181,6 +183,7 @@ def _oauth_door(
     console: "Console",
     login: UpstreamLogin,
     origin: str,
+    note: GrantNote,
 ) -> OAuthDoor:
     return OAuthDoor(
         database=node.engines.database,
@@ -191,6 +194,7 @@ def _oauth_door(
         login=login,
         issuers=node.settings.oauth_issuers,
         registration=node.settings.oauth_registration,
+        note=note,
     )
 
 

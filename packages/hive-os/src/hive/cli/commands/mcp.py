@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 
 from hive.cli.client import OperatorClient
+from hive.cli.commands.mcp_grants import grants, revoke
 from hive.cli.completion import TIMEOUT_S, server_names
 from hive.cli.session import Options, say, shared_options, show
 from hive.core.errors import BadInputError, HiveError
@@ -127,6 +128,10 @@ def config(context: click.Context, *, options: Options, client: str, what: tuple
     show(json.dumps(whole, indent=2))
     say(options, f"Paste it into {_PLACES[client]}, then start the client anew.")
     return 0
+
+
+mcp.add_command(grants)
+mcp.add_command(revoke)
 
 
 def endpoint_path(*words: str) -> str:

@@ -28,6 +28,7 @@ _LOST_RACE: Final = (
     asyncpg.DeadlockDetectedError,
 )
 _CLOSED_WORDS: Final = ("closed", "closing", "terminated", "in progress of being", "released back")
+_NOT_BEGUN: Final = "cannot switch to state "
 # Messages of these classes name tables, columns and rights, not what stands in them.
 _TELLABLE_CLASSES: Final = ("42", "28", "3D", "3F", "0A", "53", "P0")
 
@@ -64,6 +65,16 @@ def translated() -> Iterator[None]:
         raise EngineError(
             "The database driver refused a statement.", why=f"It raised {type(error).__name__}."
         ) from error
+
+
+def never_sent(error: EngineUnavailableError) -> bool:
+    """Tell whether the statement certainly never left this process.
+
+    A server that ends a connection says so first, and asyncpg refuses to begin anything after that word, before
+    it writes a byte. Whatever else went wrong may have happened after the statement had run.
+    """
+    cause = error.__cause__
+    return isinstance(cause, asyncpg.InternalClientError) and str(cause).startswith(_NOT_BEGUN)
 
 
 def _away(error: Exception) -> EngineUnavailableError:

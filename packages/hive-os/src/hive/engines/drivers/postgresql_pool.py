@@ -1,16 +1,17 @@
 """A pool of asyncpg connections to one PostgreSQL, as one role.
 
 A connection that broke is replaced at the next use, so a server that was killed is reached again as soon as
-it is back; what was asked in between fails with `EngineUnavailableError`.
+it is back; what was asked in between fails with `EngineUnavailableError`. A statement that certainly never
+left (its connection had been given notice before) is sent on another one; any other is never sent twice.
 
 Session state (`SET`, temporary tables, `LISTEN`) does not belong in `execute`: a connection goes back to
 the pool without being reset, which saves a round trip. Use `SET LOCAL` in a transaction, and `listen`.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
 import asyncpg  # type: ignore[import-untyped]
@@ -18,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from hive.core.errors import EngineUnavailableError
 from hive.core.secret import Secret
-from hive.engines.drivers.postgresql_errors import translated
+from hive.engines.drivers.postgresql_errors import never_sent, translated
 from hive.engines.embedded.postgres import DATABASE_NAME, PORT
 from hive.engines.ports import EngineReport, Row, SqlValue, Transaction
 
@@ -29,6 +30,8 @@ STATEMENT_TIMEOUT_S: Final = 120.0
 CLOSE_WITHIN_S: Final = 1.0
 NOTICES_MAX: Final = 1024
 KEPT_USES_MAX: Final = 1000
+AnswerT = TypeVar("AnswerT")
+ArgumentsT = TypeVarTuple("ArgumentsT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,11 @@ class PostgresqlDatabase:
         try:
             yield connection
             well = True
+        except EngineUnavailableError as error:
+            if never_sent(error):
+                # Its socket is still open: the pool would hand it out again.
+                connection.terminate()
+            raise
         finally:
             if well and self._may_keep(connection):
                 self._kept = connection
@@ -190,21 +198,36 @@ class PostgresqlDatabase:
 
     async def execute(self, sql: str, *values: SqlValue) -> str:
         """Run one statement in a transaction of its own; return PostgreSQL's command tag."""
-        async with self._connection() as connection:
-            return await PooledTransaction(connection).execute(sql, *values)
+        return await _sent_once(self._execute, sql, values)
 
     async def fetch(self, sql: str, *values: SqlValue) -> Sequence[Row]:
         """Run one query; return all rows."""
+        return await _sent_once(self._fetch, sql, values)
+
+    async def _execute(self, sql: str, values: Sequence[SqlValue]) -> str:
+        async with self._connection() as connection:
+            return await PooledTransaction(connection).execute(sql, *values)
+
+    async def _fetch(self, sql: str, values: Sequence[SqlValue]) -> Sequence[Row]:
         async with self._connection() as connection:
             return await PooledTransaction(connection).fetch(sql, *values)
+
+    async def _begin(
+        self, held: AsyncExitStack
+    ) -> tuple[asyncpg.Connection, asyncpg.transaction.Transaction]:
+        async with AsyncExitStack() as taken:
+            connection = await taken.enter_async_context(self._connection())
+            transaction = connection.transaction()
+            with translated():
+                await transaction.start()
+            held.push_async_exit(taken.pop_all())
+            return connection, transaction
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction on one connection; an exception inside rolls it back."""
-        async with self._connection() as connection:
-            transaction = connection.transaction()
-            with translated():
-                await transaction.start()
+        async with AsyncExitStack() as held:
+            connection, transaction = await _sent_once(self._begin, held)
             try:
                 yield PooledTransaction(connection)
             except BaseException:
@@ -264,6 +287,18 @@ class PostgresqlDatabase:
                 pids=known.pids,
             )
         return EngineReport(engine="postgresql", version=version, embedded=False, detail="by URL")
+
+
+async def _sent_once(
+    run: Callable[[*ArgumentsT], Awaitable[AnswerT]], *arguments: *ArgumentsT
+) -> AnswerT:
+    """Run it, and once more on another connection where its first word was never sent."""
+    try:
+        return await run(*arguments)
+    except EngineUnavailableError as error:
+        if not never_sent(error):
+            raise
+    return await run(*arguments)
 
 
 def _is_gone(connection: asyncpg.Connection) -> bool:

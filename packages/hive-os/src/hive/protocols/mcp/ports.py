@@ -276,12 +276,16 @@ class ToolHub(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
-    """Who asks at an endpoint, and what the token that was shown opens; None means all."""
+    """Who asks at an endpoint, and what the token that was shown opens; None means all.
+
+    `grant` is what the operator can take back while the visit lasts, empty for nothing.
+    """
 
     principal: Principal
     agents: frozenset[AgentId] | None = None
     scopes: frozenset[str] | None = None
     traceparent: str = ""
+    grant: str = ""
 
 
 class McpService(Protocol):

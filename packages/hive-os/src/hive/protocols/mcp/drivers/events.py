@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hive.protocols.mcp.drivers.flood import FloodGauge
 from hive.protocols.mcp.drivers.messages import too_large
 
 OVERHEAD_MAX_BYTES: Final = 4096
@@ -22,10 +23,14 @@ class WireEvent:
 
 
 class EventLines:
-    """Turn pieces into events; `last_id` and `retry_s` are what the stream said last."""
+    """Turn pieces into events; `last_id` and `retry_s` are what the stream said last.
 
-    def __init__(self, data_max_bytes: int) -> None:
+    `gauge` counts the lines that say nothing: a stream of comments alone keeps a reader as busy as one of events.
+    """
+
+    def __init__(self, data_max_bytes: int, gauge: FloodGauge | None = None) -> None:
         self._max = data_max_bytes
+        self._gauge = gauge
         self._rest = bytearray()
         self._seen = 0
         self._name = b""
@@ -39,6 +44,7 @@ class EventLines:
 
         Raises:
             TooLargeError: an event is over its bound.
+            EngineUnavailableError: too many lines said nothing.
 
         """
         rest = self._rest
@@ -69,6 +75,8 @@ class EventLines:
 
     def _take(self, line: bytes) -> WireEvent | None:
         line = line.removesuffix(b"\r")
+        if self._gauge is not None and (line.startswith(b":") or (not line and not self._data)):
+            self._gauge.add(len(line))
         if not line:
             return self._finished()
         name, _, value = line.partition(b":")

@@ -184,7 +184,7 @@ class HttpWire:
         self, response: ProviderResponse, number: int, hearer: Hearer, limit: int
     ) -> McpObject:
         """Read a stream until the answer; one that was cut is taken up again where the revision allows."""
-        lines = EventLines(limit)
+        lines = EventLines(limit, FloodGauge(self._opening.clock))
         found = await self._read(response, lines, number, hearer)
         attempts = 0
         while found is None:
@@ -202,7 +202,7 @@ class HttpWire:
     async def _resumed(
         self, lines: EventLines, number: int, hearer: Hearer, limit: int
     ) -> RpcMessage | None:
-        again = EventLines(limit)
+        again = EventLines(limit, FloodGauge(self._opening.clock))
         try:
             response = await self._open_stream(lines.last_id)
         except EngineUnavailableError:
@@ -279,13 +279,13 @@ class HttpWire:
                 response = await self._open_stream(last_id)
                 if response is None:
                     return
-                lines = EventLines(NOTE_MAX_BYTES)
+                lines = EventLines(NOTE_MAX_BYTES, FloodGauge(self._opening.clock))
                 try:
                     await self._read(response, lines, -1, self._opening.hearer)
                 finally:
                     response.close()
             except (EngineUnavailableError, TooLargeError):
-                lines = EventLines(NOTE_MAX_BYTES)
+                lines = EventLines(NOTE_MAX_BYTES, FloodGauge(self._opening.clock))
             last_id = lines.last_id or last_id
             await anyio.sleep(RESUME_S if lines.retry_s is None else lines.retry_s)
 

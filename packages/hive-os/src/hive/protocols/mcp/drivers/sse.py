@@ -13,6 +13,7 @@ from hive.core.errors import ConfigError, EngineUnavailableError, HiveError
 from hive.protocols.mcp.drivers.calls import HttpCaller, header_of, needs_login, piece_of
 from hive.protocols.mcp.drivers.duplex import DuplexTalk
 from hive.protocols.mcp.drivers.events import EventLines, WireEvent
+from hive.protocols.mcp.drivers.flood import FloodGauge
 from hive.protocols.mcp.drivers.messages import broken, not_sent
 from hive.protocols.mcp.hub.ports import Hearer, WireOpening
 from hive.protocols.mcp.ports import McpObject
@@ -31,6 +32,7 @@ class SseWire:
     def __init__(self, opening: WireOpening) -> None:
         self._caller = HttpCaller(opening)
         self._limit = opening.spec.result_max_bytes
+        self._clock = opening.clock
         self._talk = DuplexTalk(send=self._send, hearer=opening.hearer, clock=opening.clock)
         self._target = ""
         self._named = anyio.Event()
@@ -107,7 +109,7 @@ class SseWire:
     async def _read(self, response: ProviderResponse) -> None:
         cause: BaseException | None = None
         try:
-            lines = EventLines(self._limit)
+            lines = EventLines(self._limit, FloodGauge(self._clock))
             while piece := await piece_of(response):
                 for event in lines.feed(piece):
                     await self._hear(event)

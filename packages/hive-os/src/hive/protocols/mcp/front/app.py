@@ -45,6 +45,7 @@ ServiceFor: TypeAlias = Callable[[Visitor, str], McpService | None]
 """Says what stands behind a path for a visitor; None for nothing, which the client reads as 404."""
 StepUp: TypeAlias = Callable[[Visitor, str, str, McpObject], Turned | None]
 """Answers a request (path, method, params) for which a token is good, but not good enough; None where it is."""
+LAST_WORD_S: Final = 5.0
 _METHODS: Final = ("POST", "GET", "DELETE")
 
 
@@ -77,6 +78,7 @@ class McpFront:
             limits=self._limits, clock=clock, randomness=randomness or SystemRandomness()
         )
         self._in_flight: Counter[tuple[str, ...]] = Counter()
+        self._granted: dict[str, set[anyio.CancelScope]] = {}
         self._stack = AsyncExitStack()
         self._stateful: StatefulWire | None = None
         public = urlsplit(settings.public_url)
@@ -104,6 +106,12 @@ class McpFront:
     def sessions(self) -> int:
         """Return how many sessions are open."""
         return len(self._sessions)
+
+    def end_grant(self, grant: str) -> None:
+        """Cut off every request, stream and session under a grant that was taken back."""
+        self._sessions.end_grant(grant)
+        for scope in list(self._granted.get(grant, ())):
+            scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -140,11 +148,32 @@ class McpFront:
             )
         self._in_flight[owner] += 1
         try:
-            await self._answer(visit)
+            await self._answer_while_granted(visit)
         finally:
             self._in_flight[owner] -= 1
             if not self._in_flight[owner]:
                 del self._in_flight[owner]
+
+    async def _answer_while_granted(self, visit: McpVisit) -> None:
+        """Answer, and stop in the middle where the operator takes back what lets the visitor in."""
+        grant, exchange = visit.visitor.grant, visit.exchange
+        if not grant:
+            await self._answer(visit)
+            return
+        held = self._granted.setdefault(grant, set())
+        with anyio.CancelScope() as scope:
+            held.add(scope)
+            try:
+                await self._answer(visit)
+            finally:
+                held.discard(scope)
+                if not held:
+                    self._granted.pop(grant, None)
+        if scope.cancelled_caught and exchange.streamed:
+            with anyio.move_on_after(LAST_WORD_S):
+                await exchange.end()
+        elif scope.cancelled_caught:
+            raise WireRefusedError(401, TURNED_AWAY, "The login was taken back.")
 
     async def _answer(self, visit: McpVisit) -> None:
         stateful = self._stateful

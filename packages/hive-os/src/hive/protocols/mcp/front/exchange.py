@@ -29,12 +29,13 @@ LEVELS: Final[Mapping[str, int]] = {
 
 
 class McpExchange:
-    """What the client reads. `begun` once a byte of the answer has gone."""
+    """What the client reads. `begun` once a byte of the answer has gone, `streamed` where that began a stream."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._turn = anyio.Lock()
         self.begun = False
+        self.streamed = False
 
     async def document(self, status: int, body: bytes, headers: Headers = ()) -> None:
         """Answer with one document, or with nothing but a status."""
@@ -54,7 +55,7 @@ class McpExchange:
         """Write events, the first of which makes the answer a stream."""
         async with self._turn:
             if not self.begun:
-                self.begun = True
+                self.begun = self.streamed = True
                 await self._send(
                     {
                         "type": "http.response.start",

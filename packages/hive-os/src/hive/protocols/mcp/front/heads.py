@@ -135,6 +135,7 @@ def _too_large(limit_bytes: int) -> WireRefusedError:
     return WireRefusedError(413, INVALID_REQUEST, f"The body is larger than {limit_bytes} bytes.")
 
 
+@lru_cache(maxsize=64)
 def _host_of(url: str) -> str:
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
@@ -146,6 +147,7 @@ def _is_ours(host: str, names: frozenset[str]) -> bool:
     return not host or host in names or host.endswith(".localhost") or _is_address(host)
 
 
+@lru_cache(maxsize=64)
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

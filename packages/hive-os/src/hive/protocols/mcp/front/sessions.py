@@ -37,6 +37,7 @@ class McpSession:
     client: Mapping[str, Json]
     opened_at: float
     used_at: float
+    grant: str = ""
     level: str = "debug"
     uris: set[str] = field(default_factory=set)
     running: dict[RequestKey, anyio.CancelScope] = field(default_factory=dict)
@@ -89,7 +90,11 @@ class SessionTable:
         return len(self._sessions)
 
     def open(
-        self, owner: tuple[str, ...], revision: str, client: Mapping[str, Json]
+        self,
+        owner: tuple[str, ...],
+        revision: str,
+        client: Mapping[str, Json],
+        grant: str = "",
     ) -> McpSession | None:
         """Open one; None where there is no room because all others are at work."""
         self._sweep()
@@ -103,15 +108,15 @@ class SessionTable:
             return None
         now = self._clock.monotonic()
         session = McpSession(
-            self._randomness.token(_ID_BYTES).hex(), owner, revision, client, now, now
+            self._randomness.token(_ID_BYTES).hex(), owner, revision, client, now, now, grant
         )
         self._sessions[session.id] = session
         return session
 
-    def find(self, key: str, owner: tuple[str, ...]) -> McpSession | None:
-        """Return a session to its owner."""
+    def find(self, key: str, owner: tuple[str, ...], grant: str = "") -> McpSession | None:
+        """Return a session to its owner, under the grant that it was opened with."""
         session = self._sessions.get(key)
-        if session is None or session.owner != owner:
+        if session is None or session.owner != owner or session.grant != grant:
             return None
         now = self._clock.monotonic()
         if self._is_over(session, now):
@@ -128,6 +133,12 @@ class SessionTable:
         """Forget a session and cancel what it does."""
         self._sessions.pop(session.id, None)
         session.end()
+
+    def end_grant(self, grant: str) -> None:
+        """Forget all that were opened under a grant."""
+        for session in list(self._sessions.values()):
+            if grant and session.grant == grant:
+                self.end(session)
 
     def end_all(self) -> None:
         """Forget all."""

@@ -104,7 +104,7 @@ class StatefulWire:
         if not shown:
             message = "Missing session ID: begin with `initialize`."
             raise WireRefusedError(400, INVALID_REQUEST, message, key=key)
-        session = self._sessions.find(shown, visit.owner)
+        session = self._sessions.find(shown, visit.owner, visit.visitor.grant)
         if session is None:
             raise WireRefusedError(404, INVALID_REQUEST, "Session not found", key=key)
         return session
@@ -116,7 +116,7 @@ class StatefulWire:
                 400, INVALID_REQUEST, "This session has begun already.", key=asked.id
             )
         revision, client = agreed_revision(asked)
-        session = self._sessions.open(visit.owner, revision, client)
+        session = self._sessions.open(visit.owner, revision, client, visit.visitor.grant)
         if session is None:
             raise WireRefusedError(503, INTERNAL_ERROR, "Too many open sessions", key=asked.id)
         body = result_bytes(asked.id, welcome(visit, revision))

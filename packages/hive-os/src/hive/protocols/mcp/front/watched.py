@@ -22,13 +22,14 @@ SHORT_S: Final = 0.05
 @contextmanager
 def watched(visit: McpVisit, tasks: TaskGroup, ping_s: float) -> Iterator[None]:
     """Cancel what is done inside when the client goes away; say now and then that it goes on."""
-    work, watch = anyio.CancelScope(), anyio.CancelScope()
+    work = anyio.CancelScope()
+    watch: anyio.CancelScope | None = None
 
     async def ping() -> None:
         await visit.exchange.event(PING)
 
-    async def look() -> None:
-        with watch:
+    async def look(scope: anyio.CancelScope) -> None:
+        with scope:
             try:
                 await until_gone(visit, work.cancel, ping, ping_s)
             except Exception:  # the connection broke in a way of its own; the others' work goes on
@@ -36,8 +37,10 @@ def watched(visit: McpVisit, tasks: TaskGroup, ping_s: float) -> Iterator[None]:
                 work.cancel()
 
     def begin() -> None:
+        nonlocal watch
+        watch = anyio.CancelScope()
         with suppress(RuntimeError):  # the front is closing, which ends what is under way
-            tasks.start_soon(look)
+            tasks.start_soon(look, watch)
 
     timer = asyncio.get_running_loop().call_later(SHORT_S, begin)
     try:
@@ -45,4 +48,5 @@ def watched(visit: McpVisit, tasks: TaskGroup, ping_s: float) -> Iterator[None]:
             yield
     finally:
         timer.cancel()
-        watch.cancel()
+        if watch is not None:
+            watch.cancel()

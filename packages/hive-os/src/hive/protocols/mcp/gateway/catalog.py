@@ -23,6 +23,8 @@ PAGE_MAX_TOOLS: Final = 10_000
 CURSOR_MAX_CHARS: Final = 512
 VIEWS_MAX: Final = 64
 INVALID_PARAMS: Final = -32602
+_NOTHING: Final = Grant()
+_EVERYTHING: Final = Grant(tools=(ANY,))
 
 GrantOf: TypeAlias = Callable[[Principal], Grant | None]
 """Return the grant of the sandbox that an agent calls from."""
@@ -104,11 +106,11 @@ class ToolCatalog:
     def granted(self, visitor: Visitor) -> Grant:
         """Return what a visitor may use, as a grant that names tools only."""
         if visitor.scopes is not None and SCOPE not in visitor.scopes:
-            return Grant()
+            return _NOTHING
         if visitor.principal.kind is not PrincipalKind.AGENT:
-            return Grant(tools=(ANY,))
+            return _EVERYTHING
         grant = self._grant_of(visitor.principal)
-        return Grant() if grant is None else Grant(tools=grant.tools)
+        return _NOTHING if grant is None else Grant(tools=grant.tools)
 
     def view(self, visitor: Visitor) -> ToolView:
         """Return what a visitor sees now."""

@@ -190,10 +190,10 @@ class Gateways:
 
     def of(self, server: str) -> GatewayService:
         """Return the endpoint of a server, whether there is one of that name or not."""
-        if self._hub.server(server) is None:
-            return self._service(server)
         known = self._of.get(server)
         if known is None:
+            if self._hub.server(server) is None:
+                return self._service(server)
             if len(self._of) >= SERVICES_MAX:
                 self._of.clear()
             known = self._of[server] = self._service(server)

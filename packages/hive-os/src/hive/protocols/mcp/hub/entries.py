@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import is_
 from typing import Final
 
 import anyio
@@ -35,6 +36,8 @@ class HubEntry:
     last_caller: Principal | None = None
     keeping: anyio.Lock = field(default_factory=anyio.Lock)
     with_headers: frozenset[str] = frozenset()
+    shown: ServerView | None = None
+    shown_of: tuple[object, ...] = ()
 
     def take_tools(self, judged: Sequence[PinnedTool]) -> None:
         """Take what the pins say of the tools."""
@@ -91,7 +94,21 @@ class HubEntry:
         self._become(ServerState.IDLE, self.reason, now)
 
     def view(self, links: int) -> ServerView:
-        """Return it as people see it."""
+        """Return it as people see it; the same object for as long as nothing changed."""
+        now = (
+            self.spec,
+            self.state,
+            self.description,
+            self.tools,
+            self.reason,
+            self.changed_at,
+            links,
+        )
+        if self.shown is None or not all(map(is_, now, self.shown_of)):
+            self.shown, self.shown_of = self._made(links), now
+        return self.shown
+
+    def _made(self, links: int) -> ServerView:
         usable = sum(tool.usable for tool in self.tools.values())
         return ServerView(
             spec=self.spec,

@@ -60,6 +60,12 @@ def header_in(scope: AsgiScope, name: bytes) -> str:
     return values[0].decode("latin-1").strip() if len(values) == 1 else ""
 
 
+def source_of(scope: AsgiScope) -> str:
+    """Return the address that a request came from, empty where that is not known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 async def body_of(receive: AsgiReceive) -> bytes:
     """Read a body.
 

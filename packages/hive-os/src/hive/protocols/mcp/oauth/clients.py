@@ -7,7 +7,6 @@ native app on this machine may choose its port (RFC 8252).
 
 import json
 import re
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,8 +15,8 @@ from urllib.parse import urlsplit
 from hive.core.clock import Clock
 from hive.core.errors import BadInputError, HiveError
 from hive.core.ids import plain_text
-from hive.protocols.mcp.oauth.answers import OauthError
 from hive.protocols.mcp.oauth.fetch import Reach, ScreenedFetch
+from hive.protocols.mcp.oauth.lookups import LookupBudget
 from hive.protocols.mcp.oauth.records import OauthRecords
 
 DOCUMENT_MAX_BYTES: Final = 16 << 10
@@ -25,9 +24,6 @@ URL_MAX_CHARS: Final = 1024
 REDIRECTS_MAX: Final = 20
 KEPT_S: Final = 300.0
 KEPT_MAX: Final = 256
-FETCHES_PER_MINUTE_MAX: Final = 60
-FETCHES_AT_ONCE_MAX: Final = 8
-MINUTE_S: Final = 60.0
 NAME_MAX_CHARS: Final = 80
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -57,14 +53,14 @@ class OauthClients:
         self._records = records
         self._clock = clock
         self._kept: dict[str, tuple[OauthClient, float]] = {}
-        self._begun: deque[float] = deque(maxlen=FETCHES_PER_MINUTE_MAX)
-        self._running = 0
+        self._budget = LookupBudget(clock=clock)
 
-    async def find(self, client_id: str) -> OauthClient:
-        """Return a client.
+    async def find(self, client_id: str, source: str = "") -> OauthClient:
+        """Return a client; `source` is the address of who names it.
 
         Raises:
             BadInputError: there is none with that identifier, or its document says otherwise.
+            OauthError: it is not looked up now.
 
         """
         if not client_id.startswith("https://"):
@@ -73,40 +69,35 @@ class OauthClients:
         if known is not None and self._clock.monotonic() < known[1]:
             return known[0]
         _check_address(client_id)
-        self._spend_fetch()
-        self._running += 1
-        try:
-            reply = await self._fetch.ask(
-                "GET", client_id, reach=Reach(), limit_bytes=DOCUMENT_MAX_BYTES
-            )
-            document = json.loads(reply.body) if reply.status == 200 else None
-        except (HiveError, ValueError, RecursionError) as error:
-            raise _unknown("Its document cannot be read.") from error
-        finally:
-            self._running -= 1
+        document = await self._fetched(client_id, source)
         client = client_in(client_id, document)
         while len(self._kept) >= KEPT_MAX:
             del self._kept[next(iter(self._kept))]
         self._kept[client_id] = (client, self._clock.monotonic() + KEPT_S)
         return client
 
-    def _spend_fetch(self) -> None:
-        """Let a stranger make this node ask somebody else so often, and no more.
+    async def _fetched(self, client_id: str, source: str) -> object:
+        """Ask for a document; a stranger makes this node ask somebody else so often, and no more.
 
         Raises:
+            BadInputError: it cannot be read.
             OauthError: too many are asked now, or were within the last minute.
 
         """
-        now = self._clock.monotonic()
-        full = len(self._begun) == FETCHES_PER_MINUTE_MAX and now - self._begun[0] < MINUTE_S
-        if full or self._running >= FETCHES_AT_ONCE_MAX:
-            raise OauthError(
-                "temporarily_unavailable",
-                "Too many clients are looked up. Try again in a minute.",
-                status=503,
-                headers={"retry-after": "60"},
+        if await self._records.is_known(client_id):
+            self._budget.known(client_id)
+            return await self._document(client_id)
+        with self._budget.stranger(source):
+            return await self._document(client_id)
+
+    async def _document(self, client_id: str) -> object:
+        try:
+            reply = await self._fetch.ask(
+                "GET", client_id, reach=Reach(), limit_bytes=DOCUMENT_MAX_BYTES
             )
-        self._begun.append(now)
+            return json.loads(reply.body) if reply.status == 200 else None
+        except (HiveError, ValueError, RecursionError) as error:
+            raise _unknown("Its document cannot be read.") from error
 
     async def _registered(self, client_id: str) -> OauthClient:
         found = await self._records.find_client(client_id[:URL_MAX_CHARS])

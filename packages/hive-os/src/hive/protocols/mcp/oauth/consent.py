@@ -22,6 +22,7 @@ from hive.protocols.mcp.oauth.answers import (
     body_of,
     fields_of,
     header_in,
+    source_of,
 )
 from hive.protocols.mcp.oauth.issuing import LoginRequest, OauthIssuing
 
@@ -59,7 +60,7 @@ class ConsentPage:
     async def begin(self, scope: AsgiScope, send: AsgiSend) -> None:
         """Take a request of a client; go on from here, so that a strict cookie of the page comes along."""
         query = scope.get("query_string", b"").decode("latin-1")
-        await self._issuing.asked(fields_of(query))
+        await self._issuing.asked(fields_of(query), source_of(scope))
         cookies, headers = _cookies(scope), {}
         if not cookies.get(BROWSER_COOKIE):
             headers["set-cookie"] = (
@@ -75,7 +76,7 @@ class ConsentPage:
     async def show(self, scope: AsgiScope, send: AsgiSend, problem: str = "") -> None:
         """Ask the operator."""
         query = scope.get("query_string", b"").decode("latin-1")
-        request = await self._issuing.asked(fields_of(query))
+        request = await self._issuing.asked(fields_of(query), source_of(scope))
         cookies = _cookies(scope)
         browser = cookies.get(BROWSER_COOKIE, "")
         if not browser:
@@ -95,7 +96,7 @@ class ConsentPage:
         ours = hmac.compare_digest(word, self._word(browser, query).encode())
         if not browser or not ours or site not in ("", "same-origin"):
             raise OauthError("access_denied", "The answer did not come from the page.", status=403)
-        request = await self._issuing.asked(fields_of(query))
+        request = await self._issuing.asked(fields_of(query), source_of(scope))
         if not await self._may_decide(form):
             await self.show(scope, send, "That is not the operator's token.")
             return
@@ -115,6 +116,18 @@ class ConsentPage:
     def _word(self, browser: str, query: str) -> str:
         bound = f"{browser}\0{query}".encode("utf-8", "replace")
         return hmac.digest(self._secret, bound, "sha256").hex()
+
+
+async def show_problem(
+    send: AsgiSend, error: str, text: str, *, status: int, headers: Mapping[str, str]
+) -> None:
+    """Tell a person that a login cannot go on; nobody else hears of it, and no browser is sent anywhere."""
+    body = (
+        f'<h1>This login cannot go on</h1><p class="bad" role="alert">{_shown(text)}</p>'
+        f'<p><code>{_shown(error)}</code></p><p class="quiet">Nothing was given to anybody.'
+        " This page can be closed.</p>"
+    )
+    await _page(send, body, status=status, headers=headers)
 
 
 def _question(request: LoginRequest, *, word: str, problem: str) -> str:

@@ -2,11 +2,11 @@
 from servers elsewhere. Nothing heavy is loaded before somebody asks."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from hive.core.clock import Clock
-from hive.core.errors import BadInputError, HiveError, TooLargeError
+from hive.core.errors import BadInputError, HiveError, NotFoundError, TooLargeError
 from hive.core.randomness import Randomness
 from hive.engines.ports import Database
 from hive.protocols.mcp.oauth.answers import (
@@ -21,17 +21,19 @@ from hive.protocols.mcp.oauth.answers import (
     header_in,
 )
 from hive.protocols.mcp.oauth.clients import OauthClients
-from hive.protocols.mcp.oauth.consent import ConsentPage
+from hive.protocols.mcp.oauth.consent import ConsentPage, show_problem
 from hive.protocols.mcp.oauth.fetch import ScreenedFetch
 from hive.protocols.mcp.oauth.issuing import OauthIssuing, RedirectedError
 from hive.protocols.mcp.oauth.login import UpstreamLogin
 from hive.protocols.mcp.oauth.proofs import DpopProofs
-from hive.protocols.mcp.oauth.records import OauthRecords
+from hive.protocols.mcp.oauth.records import GrantEnded, GrantNote, LiveGrant, OauthRecords
 from hive.protocols.mcp.oauth.resources import METADATA_PATH, OauthResources
 
 if TYPE_CHECKING:
     from hive.protocols.mcp.oauth.issuers import TrustedIssuers
 
+PAGES: Final = ("/oauth/authorize", "/oauth/consent")
+"""Where a person looks on: an error is a page there."""
 SERVER_METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
 
 
@@ -64,6 +66,7 @@ class OAuthDoor:
         issuers: Sequence[str] = (),
         registration: bool = False,
         fetch: ScreenedFetch | None = None,
+        note: GrantNote | None = None,
     ) -> None:
         self._clock = clock
         self._names = tuple(issuers)
@@ -71,7 +74,8 @@ class OAuthDoor:
         self._trusted: TrustedIssuers | None = None
         self._registration = registration
         self._login = login
-        records = OauthRecords(database=database, clock=clock, randomness=randomness)
+        records = OauthRecords(database=database, clock=clock, randomness=randomness, note=note)
+        self._records = records
         proofs = DpopProofs(clock=clock, randomness=randomness)
         self._resources = OauthResources(
             origin=origin,
@@ -97,6 +101,25 @@ class OAuthDoor:
         self.recognise = self._resources.recognise
         self.challenge = self._resources.challenge
         self.missing = self._resources.missing
+        self.grants: Callable[[], Awaitable[list[LiveGrant]]] = records.grants
+
+    def tell_ended(self, ended: GrantEnded) -> None:
+        """Tell this of every grant that ends, so that nothing stays open under it."""
+        self._records.on_end = ended
+
+    async def end_grant(self, grant: str) -> None:
+        """End a grant by the operator's word, at once.
+
+        Raises:
+            NotFoundError: there is none, or it has ended.
+
+        """
+        if not await self._records.end(grant, reason="the operator revoked it", by_operator=True):
+            raise NotFoundError(
+                "There is no such grant.",
+                why="It has ended, or never was one.",
+                fix="hive mcp grants lists what stands.",
+            )
 
     async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one request."""
@@ -105,11 +128,11 @@ class OAuthDoor:
         except RedirectedError as error:
             await answer(send, 302, b"", {"location": error.url})
         except OauthError as error:
-            told = {"error": error.error, "error_description": str(error)}
-            await answer_json(send, told, status=error.status, headers=error.headers)
+            await _refuse(
+                scope, send, error.error, str(error), status=error.status, headers=error.headers
+            )
         except BadInputError as error:
-            told = {"error": "invalid_request", "error_description": f"{error.what} {error.why}"}
-            await answer_json(send, told, status=400)
+            await _refuse(scope, send, "invalid_request", f"{error.what} {error.why}")
         except TooLargeError:
             await answer_json(send, {"error": "invalid_request"}, status=413)
 
@@ -186,6 +209,22 @@ class OAuthDoor:
 
             self._trusted = TrustedIssuers(self._names, fetch=self._fetch, clock=self._clock)
         return self._trusted
+
+
+async def _refuse(
+    scope: AsgiScope,
+    send: AsgiSend,
+    error: str,
+    text: str,
+    *,
+    status: int = 400,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    if scope["path"] in PAGES:
+        await show_problem(send, error, text, status=status, headers=headers or {})
+    else:
+        told = {"error": error, "error_description": text}
+        await answer_json(send, told, status=status, headers=headers)
 
 
 async def _form(scope: AsgiScope, receive: AsgiReceive) -> dict[str, str]:

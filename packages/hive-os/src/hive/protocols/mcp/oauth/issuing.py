@@ -16,7 +16,12 @@ from hive.core.errors import BadInputError
 from hive.core.json import Json
 from hive.protocols.mcp.oauth.answers import OauthError
 from hive.protocols.mcp.oauth.clients import OauthClient, OauthClients, client_name, redirects_in
-from hive.protocols.mcp.oauth.proofs import ALGORITHMS, BadProofError, DpopProofs
+from hive.protocols.mcp.oauth.proofs import (
+    ALGORITHMS,
+    BadProofError,
+    DpopProofs,
+    ReadProof,
+)
 from hive.protocols.mcp.oauth.records import ACCESS_S, OauthGrant, OauthRecords
 from hive.protocols.mcp.oauth.resources import SCOPES, OauthResources, scopes_at
 
@@ -88,15 +93,17 @@ class OauthIssuing:
             found["registration_endpoint"] = f"{origin}/oauth/register"
         return found
 
-    async def asked(self, fields: Mapping[str, str]) -> LoginRequest:
-        """Check a request of a client, before anybody is asked.
+    async def asked(self, fields: Mapping[str, str], source: str = "") -> LoginRequest:
+        """Check a request of a client that came from `source`, before anybody is asked.
 
         Raises:
             BadInputError: the client or its address is not known: nothing is sent there.
-            RedirectedError: the rest of it is wrong.
+            OauthError: the rest of it is wrong, and the operator never agreed to anything of that client:
+                whoever writes a description of himself could use this node to lead browsers to him.
+            RedirectedError: the rest of it is wrong, and the client is one that the operator let in.
 
         """
-        client = await self._clients.find(fields.get("client_id", ""))
+        client = await self._clients.find(fields.get("client_id", ""), source)
         redirect_uri, state = fields.get("redirect_uri", ""), fields.get("state", "")
         if not client.accepts(redirect_uri):
             raise BadInputError(
@@ -119,6 +126,8 @@ class OauthIssuing:
             (bool(scopes) and set(wanted) <= set(SCOPES), "invalid_scope"),
         )
         for fits, error in checks:
+            if not fits and not await self._records.is_known(client.id):
+                raise OauthError(error, "The request of that program does not fit this node.")
             if not fits:
                 raise RedirectedError(self.sent_back(redirect_uri, state, {"error": error}))
         return LoginRequest(
@@ -154,12 +163,14 @@ class OauthIssuing:
             OauthError: it is not good.
 
         """
-        jkt = await self._key_of(proof)
+        shown = self._read(proof)
+        jkt = shown.jkt if shown else ""
         kind = fields.get("grant_type")
         if kind == "authorization_code":
-            grant = await self._by_code(fields)
+            grant = await self._by_code(fields, shown)
+            await self._records.note_granted(grant)
         elif kind == "refresh_token":
-            grant = await self._by_refresh(fields, jkt)
+            grant = await self._by_refresh(fields, shown)
         else:
             raise OauthError("unsupported_grant_type", "Only codes and refresh tokens are taken.")
         made = await self._records.issue(grant, jkt=jkt)
@@ -200,7 +211,7 @@ class OauthIssuing:
             "token_endpoint_auth_method": "none",
         }
 
-    async def _by_code(self, fields: Mapping[str, str]) -> OauthGrant:
+    async def _by_code(self, fields: Mapping[str, str], shown: ReadProof | None) -> OauthGrant:
         spent = await self._records.spend_code(fields.get("code", ""))
         if spent is None:
             raise _bad_grant()
@@ -213,11 +224,13 @@ class OauthIssuing:
             and hmac.compare_digest(spent.challenge, challenge_of(verifier))
         )
         if not fits:
-            await self._records.end(spent.grant.id)
+            await self._records.end(spent.grant.id, reason="code of another")
             raise _bad_grant()
+        await self._spend(shown)
         return spent.grant
 
-    async def _by_refresh(self, fields: Mapping[str, str], jkt: str) -> OauthGrant:
+    async def _by_refresh(self, fields: Mapping[str, str], shown: ReadProof | None) -> OauthGrant:
+        jkt = shown.jkt if shown else ""
         token = fields.get("refresh_token", "")
         grant = await self._records.find_refresh(token)
         if grant is None or grant.client != fields.get("client_id", "") or grant.jkt != jkt:
@@ -227,19 +240,29 @@ class OauthIssuing:
         asked = frozenset(fields.get("scope", "").split()) - {"offline_access"}
         if not asked <= grant.scopes:
             raise OauthError("invalid_scope", "That is more than was agreed to.")
+        await self._spend(shown)
         if not await self._records.spend_refresh(token):
             raise _bad_grant()
         return grant
 
-    async def _key_of(self, proof: str) -> str:
+    def _read(self, proof: str) -> ReadProof | None:
         if not proof:
-            return ""
-        url = f"{self._origin()}/oauth/token"
+            return None
         try:
-            return await self._proofs.key_of(proof, method="POST", url=url)
+            return self._proofs.read(proof, method="POST", url=f"{self._origin()}/oauth/token")
         except BadProofError as error:
-            nonce = {"dpop-nonce": self._proofs.nonce}
-            raise OauthError(error.error, str(error), headers=nonce) from None
+            raise self._unproven(error) from None
+
+    async def _spend(self, shown: ReadProof | None) -> None:
+        try:
+            if shown is not None:
+                await self._proofs.spend(shown)
+        except BadProofError as error:
+            raise self._unproven(error) from None
+
+    def _unproven(self, error: BadProofError) -> OauthError:
+        nonce = {"dpop-nonce": self._proofs.nonce}
+        return OauthError(error.error, str(error), headers=nonce)
 
 
 def challenge_of(verifier: str) -> str:

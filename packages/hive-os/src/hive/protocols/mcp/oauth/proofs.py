@@ -2,10 +2,14 @@
 
 A proof is good once, for one method and address, and only with a nonce of this process: one that was recorded
 before a restart is worth nothing after it, so that what was used needs no table.
+
+Reading a proof remembers nothing: anybody can make a key and sign with it. It is remembered once the caller has
+found that key bound to a token or code that is good; a full memory refuses and forgets nothing that still counts.
 """
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hive.core.clock import Clock
@@ -19,6 +23,8 @@ PROOF_MAX_BYTES: Final = 8 << 10
 AGE_S: Final = 60.0
 AHEAD_S: Final = 10.0
 JTI_MAX_CHARS: Final = 256
+PROOFS_MAX: Final = 100_000
+PROOFS_PER_KEY_MAX: Final = 20_000
 ALGORITHMS: Final = ("ES256", "EdDSA")
 
 
@@ -28,6 +34,14 @@ class BadProofError(Exception):
     def __init__(self, reason: str, *, error: str = "invalid_dpop_proof") -> None:
         super().__init__(reason)
         self.error = error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadProof:
+    """A proof that fits its request and was not spent yet: whose key made it, and its identifier."""
+
+    jkt: str
+    jti: str
 
 
 class DpopProofs:
@@ -44,14 +58,13 @@ class DpopProofs:
         """Return the nonce that a proof made now must hold."""
         return self._nonces().current()
 
-    async def key_of(self, proof: str, *, method: str, url: str, token: str = "") -> str:
-        """Return the thumbprint of the key that made a proof; `token` is what it must be for.
+    def read(self, proof: str, *, method: str, url: str, token: str = "") -> ReadProof:
+        """Check a proof and remember nothing of it; `token` is what it must be for.
 
         Raises:
-            BadProofError: it is not valid for this request, or was used.
+            BadProofError: it is not valid for this request.
 
         """
-        from hive_a2a.faults import WireFault
         from hive_a2a.identity.jws import BadTokenError
 
         try:
@@ -60,13 +73,23 @@ class DpopProofs:
             raise BadProofError(error.what) from None
         if not self._nonces().accepts(nonce):
             raise BadProofError("The proof lacks this server's nonce.", error="use_dpop_nonce")
+        return ReadProof(jkt=jkt, jti=jti)
+
+    async def spend(self, proof: ReadProof) -> None:
+        """Use a proof up, after everything else of the request was found good.
+
+        Raises:
+            BadProofError: it was used, or there is no room to remember it.
+
+        """
+        from hive_a2a.faults import WireFault
+
         try:
-            first = await self._used().first_use(jkt, jti, for_s=AGE_S + AHEAD_S)
+            first = await self._used().first_use(proof.jkt, proof.jti, for_s=AGE_S + AHEAD_S)
         except WireFault:
             raise BadProofError("Too many proofs in too short a time.") from None
         if not first:
             raise BadProofError("The proof was used before.")
-        return jkt
 
     def _read(self, proof: str, method: str, url: str, token: str) -> tuple[str, str, object]:
         from hive_a2a.identity.dpop import same_target
@@ -111,7 +134,9 @@ class DpopProofs:
         from hive_a2a.identity.once import MemoryOnce
 
         if self._once is None:
-            self._once = MemoryOnce(clock=self._clock)
+            self._once = MemoryOnce(
+                entries_max=PROOFS_MAX, per_owner_max=PROOFS_PER_KEY_MAX, clock=self._clock
+            )
         return self._once
 
 

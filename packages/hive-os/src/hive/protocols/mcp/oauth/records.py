@@ -1,27 +1,33 @@
 """What the authorization server gave out, durable: grants, codes and tokens, each kept as a hash only.
 
 A code and a refresh token are good once. Whoever shows one a second time is a thief or was robbed, so the whole
-grant ends with everything that came of it.
+grant ends with everything that came of it. However often it is renewed, a grant ends by itself in the end.
 """
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from hive.core.clock import Clock
+from hive.core.json import Json
 from hive.core.randomness import Randomness
 from hive.engines.ports import Database, Row
 
 CODE_S: Final = 60.0
 ACCESS_S: Final = 900.0
 REFRESH_S: Final = 30 * 86400.0
+GRANT_S: Final = 30 * 86400.0
+"""After this a grant is over, renewed or not, and the operator is asked again."""
 TOKEN_MARK: Final = "hive-oauth."  # noqa: S105  (what every token begins with)
 CLIENTS_MAX: Final = 1000
 UNUSED_CLIENT_KEPT: Final = timedelta(hours=1)
 SEEN_MAX: Final = 4096
 SEEN_S: Final = 5.0
+ENDED_MAX: Final = 1024
+GRANTS_SHOWN_MAX: Final = 1000
 _SECRET_BYTES: Final = 32
 
 
@@ -34,6 +40,26 @@ class OauthGrant:
     resource: str
     scopes: frozenset[str]
     jkt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveGrant:
+    """A grant as its operator looks at it. `name` is what a client calls itself, where it registered."""
+
+    grant: OauthGrant
+    name: str
+    created_at: datetime
+    ends_at: datetime
+
+
+GrantNote: TypeAlias = Callable[[str, dict[str, Json]], Awaitable[None]]
+"""Write an event into the record: its name and what it says."""
+GrantEnded: TypeAlias = Callable[[str], None]
+"""Cut off whatever a grant still holds open."""
+
+
+async def _unwritten(_name: str, _body: dict[str, Json]) -> None:
+    """Write nothing, where nobody keeps a record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +83,21 @@ class TokenPair:
 class OauthRecords:
     """Keeps grants, codes, tokens and registered clients."""
 
-    def __init__(self, *, database: Database, clock: Clock, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        randomness: Randomness,
+        note: GrantNote | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._randomness = randomness
+        self._note = note or _unwritten
         self._seen: dict[bytes, tuple[OauthGrant, datetime]] = {}
+        self._ended: dict[str, None] = {}
+        self.on_end: GrantEnded = lambda _grant: None
 
     async def new_code(
         self,
@@ -78,7 +114,7 @@ class OauthRecords:
             await transaction.execute(
                 "DELETE FROM oauth_grant g WHERE created_at < $1 AND NOT EXISTS"
                 " (SELECT 1 FROM oauth_token t WHERE t.grant_id = g.id AND t.expires_at > $2)",
-                now - timedelta(seconds=REFRESH_S),
+                now - timedelta(seconds=GRANT_S),
                 now,
             )
             await transaction.execute(
@@ -127,6 +163,11 @@ class OauthRecords:
         access, refresh = self._secret(), self._secret()
         now, scopes = self._clock.now(), " ".join(sorted(grant.scopes))
         async with self._database.transaction() as transaction:
+            rows = await transaction.fetch(
+                "SELECT created_at FROM oauth_grant WHERE id = $1", grant.id
+            )
+            begun = cast("datetime", rows[0]["created_at"]) if rows else now
+            ends = begun + timedelta(seconds=GRANT_S)
             if jkt:
                 await transaction.execute(
                     "UPDATE oauth_grant SET jkt = $2 WHERE id = $1", grant.id, jkt
@@ -142,7 +183,7 @@ class OauthRecords:
                     grant.id,
                     kind,
                     scopes,
-                    now + timedelta(seconds=lifetime_s),
+                    min(now + timedelta(seconds=lifetime_s), ends),
                 )
             await transaction.execute(
                 "DELETE FROM oauth_token WHERE grant_id = $1 AND expires_at < $2", grant.id, now
@@ -184,11 +225,13 @@ class OauthRecords:
         rows = await self._database.fetch(
             "SELECT g.id, g.client, g.resource, t.scopes, g.jkt, t.expires_at FROM oauth_token t"
             " JOIN oauth_grant g ON g.id = t.grant_id WHERE t.digest = $1 AND t.kind = 'access'"
-            " AND t.expires_at > $2 AND g.revoked_at IS NULL",
+            " AND t.expires_at > $2 AND g.revoked_at IS NULL AND g.created_at > $3",
             digest,
             now,
+            self._oldest(),
         )
-        if not rows:
+        # A grant may have ended while the answer was on its way.
+        if not rows or cast("str", rows[0]["id"]) in self._ended:
             return None
         while len(self._seen) >= SEEN_MAX:
             del self._seen[next(iter(self._seen))]
@@ -198,23 +241,66 @@ class OauthRecords:
 
     async def revoke(self, token: str, client: str) -> None:
         """End the grant of a token, where it is that client's."""
-        self._seen.clear()
-        await self._database.execute(
-            "UPDATE oauth_grant SET revoked_at = $3 WHERE revoked_at IS NULL AND client = $2"
-            " AND id IN (SELECT grant_id FROM oauth_token WHERE digest = $1)",
+        rows = await self._database.fetch(
+            "SELECT g.id FROM oauth_grant g JOIN oauth_token t ON t.grant_id = g.id"
+            " WHERE t.digest = $1 AND g.client = $2",
             digest_of(token),
             client,
-            self._clock.now(),
         )
+        for row in rows:
+            await self.end(cast("str", row["id"]), reason="the client gave it back")
 
-    async def end(self, grant: str) -> None:
-        """End a grant."""
-        self._seen.clear()
-        await self._database.execute(
-            "UPDATE oauth_grant SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+    async def grants(self) -> list[LiveGrant]:
+        """Return what still opens something, newest first."""
+        rows = await self._database.fetch(
+            "SELECT g.id, g.client, g.resource, g.scopes, g.jkt, g.created_at,"
+            " coalesce(c.name, '') AS name FROM oauth_grant g"
+            " LEFT JOIN oauth_client c ON c.id = g.client"
+            " WHERE g.revoked_at IS NULL AND g.created_at > $2 AND EXISTS (SELECT 1 FROM"
+            " oauth_token t WHERE t.grant_id = g.id AND t.expires_at > $1 AND t.used_at IS NULL)"
+            " ORDER BY g.created_at DESC LIMIT $3",
+            self._clock.now(),
+            self._oldest(),
+            GRANTS_SHOWN_MAX,
+        )
+        return [_live(row) for row in rows]
+
+    async def is_known(self, client: str) -> bool:
+        """Tell whether the operator agreed to something of a client that is not over."""
+        rows = await self._database.fetch(
+            "SELECT 1 FROM oauth_grant WHERE client = $1 AND revoked_at IS NULL"
+            " AND created_at > $2 LIMIT 1",
+            client,
+            self._oldest(),
+        )
+        return bool(rows)
+
+    async def note_granted(self, grant: OauthGrant) -> None:
+        """Write down that a client is given tokens, before it is."""
+        await self._note("oauth.granted", _told(grant))
+
+    async def end(self, grant: str, *, reason: str, by_operator: bool = False) -> bool:
+        """End a grant with all that is open under it; False where there is none or it is over."""
+        rows = await self._database.fetch(
+            "UPDATE oauth_grant SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL"
+            " RETURNING id, client, resource, scopes, jkt",
             grant,
             self._clock.now(),
         )
+        if not rows:
+            return False
+        while len(self._ended) >= ENDED_MAX:
+            del self._ended[next(iter(self._ended))]
+        self._ended[grant] = None
+        self._seen.clear()
+        self.on_end(grant)
+        told = _told(_grant_of(rows[0]))
+        by: dict[str, Json] = {} if by_operator else {"by": told["client"]}
+        await self._note("oauth.revoked", {**told, **by, "reason": reason})
+        return True
+
+    def _oldest(self) -> datetime:
+        return self._clock.now() - timedelta(seconds=GRANT_S)
 
     async def add_client(self, client_name: str, redirect_uris: tuple[str, ...]) -> str | None:
         """Register a client; None where there are too many."""
@@ -249,15 +335,16 @@ class OauthRecords:
     async def _grant(self, grant: str) -> OauthGrant | None:
         rows = await self._database.fetch(
             "SELECT id, client, resource, scopes, jkt FROM oauth_grant"
-            " WHERE id = $1 AND revoked_at IS NULL",
+            " WHERE id = $1 AND revoked_at IS NULL AND created_at > $2",
             grant,
+            self._oldest(),
         )
         return _grant_of(rows[0]) if rows else None
 
     async def _end_of(self, table: str, secret: str) -> None:
         source = {"oauth_code": _GRANT_OF_CODE, "oauth_token": _GRANT_OF_TOKEN}[table]
         for row in await self._database.fetch(source, digest_of(secret)):
-            await self.end(cast("str", row["grant_id"]))
+            await self.end(cast("str", row["grant_id"]), reason=f"{table} shown twice")
 
     def _secret(self) -> str:
         raw = self._randomness.token(_SECRET_BYTES)
@@ -281,3 +368,22 @@ def _grant_of(row: Row) -> OauthGrant:
         scopes=frozenset(cast("str", row["scopes"]).split()),
         jkt=cast("str", row["jkt"]),
     )
+
+
+def _live(row: Row) -> LiveGrant:
+    begun = cast("datetime", row["created_at"])
+    return LiveGrant(
+        grant=_grant_of(row),
+        name=cast("str", row["name"]),
+        created_at=begun,
+        ends_at=begun + timedelta(seconds=GRANT_S),
+    )
+
+
+def _told(grant: OauthGrant) -> dict[str, Json]:
+    return {
+        "grant": grant.id,
+        "client": grant.client,
+        "resource": grant.resource,
+        "scopes": " ".join(sorted(grant.scopes)),
+    }

@@ -30,12 +30,14 @@ _LOCAL_OWNER: Final = OwnerId("operator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """What a token that was verified says; `jkt` is the key that it is bound to."""
+    """What a token that was verified says; `jkt` is the key that it is bound to,
+    `grant` the grant of this node that it came of."""
 
     principal: Principal
     resources: frozenset[str]
     scopes: frozenset[str]
     jkt: str = ""
+    grant: str = ""
 
 
 def scopes_at(path: str) -> tuple[str, ...]:
@@ -126,6 +128,7 @@ class OauthResources:
             principal=found.principal,
             scopes=found.scopes,
             traceparent=headers.get("traceparent", ""),
+            grant=found.grant,
         )
 
     def missing(self, path: str, scopes: frozenset[str]) -> Turned:
@@ -152,6 +155,7 @@ class OauthResources:
             resources=frozenset({grant.resource}),
             scopes=grant.scopes,
             jkt=grant.jkt,
+            grant=grant.id,
         )
 
     async def _held(
@@ -169,16 +173,17 @@ class OauthResources:
         if not found.jkt:
             return None
         try:
-            shown = await self._proofs.key_of(
+            shown = self._proofs.read(
                 headers.get("dpop", ""),
                 method=str(scope.get("method", "")),
                 url=self._origin() + str(scope.get("path", "")),
                 token=token,
             )
+            if shown.jkt != found.jkt:
+                return self._unproven(path, "The proof is by another key.", "invalid_dpop_proof")
+            await self._proofs.spend(shown)
         except BadProofError as error:
             return self._unproven(path, str(error), error.error)
-        if shown != found.jkt:
-            return self._unproven(path, "The proof is by another key.", "invalid_dpop_proof")
         return None
 
     def _unproven(self, path: str, message: str, error: str) -> Turned:
