@@ -5,6 +5,7 @@ applied, opened as `hive_app`; override `migrations` in a module to get a layer'
 nats-server of the test's own. `database_server` gives several databases to one test.
 """
 
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -83,6 +84,12 @@ PEERS = (
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are looked at
+def pytest_configure() -> None:
+    # A suite that a shell started in the background ignores interrupts, and so would every program that it starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if f"{item.path.parent.name}/{item.path.name}".startswith(PEERS):
