@@ -207,9 +207,10 @@ async def test_a_kill_at_any_time_counts_nothing_twice_and_gives_reservations_ba
         state = tree.state()
     assert state.spent == await paid(database)
     assert state.reserved == 0
+    # An answer that was cut says so, and its call is asked again: `grow` cuts what was taken up.
     twice = await database.fetch(
         "SELECT call FROM entry WHERE kind = 'result' AND call IS NOT NULL"
-        " GROUP BY call HAVING count(*) > 1"
+        " AND body::jsonb ->> 'outcome' <> 'canceled' GROUP BY call HAVING count(*) > 1"
     )
     assert not twice
 
