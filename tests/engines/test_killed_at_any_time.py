@@ -69,7 +69,7 @@ async def test_a_killed_postgres_comes_back_with_every_row(tmp_path):
             pid = (await database.report()).pids[0]
             os.kill(pid, signal.SIGKILL)
             await gone(pid, within_s=2)
-            assert await until_back(lambda: database.fetch("SELECT 1")) > 0
+            await until_back(lambda: database.fetch("SELECT 1"))
             assert (await database.report()).pids[0] != pid
             assert len(await database.fetch("SELECT * FROM things")) == number + 1
 

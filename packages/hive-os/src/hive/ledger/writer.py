@@ -173,8 +173,13 @@ class LedgerWriter:
             self._wake.set()
             try:
                 await line.done.wait()
-            finally:
+            except BaseException:
+                # Whoever is called off learns first what becomes of a line that is on its way: what he does next must see it.
                 line.abandoned = True
+                if not any(one is line for one in self._queue):
+                    with anyio.CancelScope(shield=True):
+                        await line.done.wait()
+                raise
         if line.error is not None:
             raise line.error
         return cast("Entry", line.entry)
