@@ -16,7 +16,9 @@ from hive.core.call import EffectClass, Principal, PrincipalKind, Verb
 from hive.core.clock import SystemClock
 from hive.core.grant import Grant, Limits, Tier
 from hive.core.ids import AgentId, ContextId, MessageId, OwnerId, SandboxId, TaskId, TurnId, new_id
+from hive.core.json import Json
 from hive.core.randomness import SystemRandomness
+from hive.core.settings import Settings
 from hive.core.spec import AgentSpec, EntryPoint, StartKind
 from hive.core.task import Message, Part, Role
 from hive.engines.ports import Database
@@ -35,8 +37,10 @@ from hive.kernel.logbook import LogBook
 from hive.kernel.places import Placed
 from hive.kernel.ports import Attempt
 from hive.kernel.turns import TurnBook
+from hive.ledger.writer import Observer
 from hive.node.kernel_parts import Ground, Kernel, build_kernel
 from hive.observability.spans import SpanFeed, Tracer
+from hive.security.policy import StandingPolicy
 from hive.testing.engines import settings_in
 from hive.testing.ledger import contents_in, open_ledger
 
@@ -156,6 +160,7 @@ async def running_kernel(
     stage: Stage,
     *,
     exported: SpanFeed | None = None,
+    observer: Observer | None = None,
     **settings: object,
 ) -> AsyncIterator[Kernel]:
     """Run a kernel; leaving the context is its crash: nothing is said good-bye to."""
@@ -163,7 +168,7 @@ async def running_kernel(
     run = tmp_path / fresh()
     run.mkdir()
     logs = LogBook(SystemClock(), tmp_path / "logs")
-    async with closing_late(logs), open_ledger(database) as writer:
+    async with closing_late(logs), open_ledger(database, observer=observer) as writer:
         ground = Ground(
             settings=settings_in(tmp_path, **settings),
             clock=SystemClock(),
@@ -175,12 +180,22 @@ async def running_kernel(
             logs=logs,
             tracer=Tracer(feed, exports=exported is not None),
             run_directory=run,
+            policy=await standing_policy(settings_in(tmp_path, **settings)),
         )
         kernel = build_kernel(ground, stage, stage)
         await kernel.budgets.load()
         await kernel.approvals.load()
         async with kernel.supervisor.running():
             yield kernel
+
+
+async def standing_policy(settings: Settings) -> StandingPolicy:
+    async def emit(_name: str, _body: dict[str, Json]) -> None:
+        return
+
+    policy = StandingPolicy(settings=settings, clock=SystemClock(), emit=emit)
+    await policy.open()
+    return policy
 
 
 async def deploy(kernel: Kernel, name: str = "worker", **limits: object) -> None:

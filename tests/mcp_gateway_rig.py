@@ -15,6 +15,7 @@ from hive.core.json import Json, encode
 from hive.core.randomness import SystemRandomness
 from hive.protocols.mcp.gateway import Gateways
 from hive.protocols.mcp.ports import (
+    FIRST_SIGHT,
     NEWEST,
     Courier,
     ListChange,
@@ -121,12 +122,19 @@ class PaperHub:
         for tool in tools:
             self.put(server, tool)
 
-    def put(self, server: str, tool: McpObject, state: PinState = PinState.PINNED) -> None:
+    def put(
+        self,
+        server: str,
+        tool: McpObject,
+        state: PinState = PinState.PINNED,
+        *,
+        by: str = FIRST_SIGHT,
+    ) -> None:
         definition = ToolDefinition(
             server=server, name=tool["name"], raw=tool, digest=sha256_hex(encode(tool))
         )
         self.pinned[definition.full_name] = PinnedTool(
-            definition=definition, state=state, effect=EffectClass.ONCE
+            definition=definition, state=state, effect=EffectClass.ONCE, approved_by=by
         )
         self.revision += 1
 

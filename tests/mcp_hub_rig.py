@@ -53,7 +53,7 @@ class TablesInMemory(ServerRecords):
             spec=spec, description=kept.description, added_at=kept.added_at, tools=kept.tools
         )
 
-    async def keep_listing(self, server, description, tools, *, before):
+    async def keep_listing(self, server, description, tools, *, before, private_to=""):
         kept = self.rows[server]
         now = SystemClock().now()
         self.rows[server] = KeptServer(
@@ -62,6 +62,7 @@ class TablesInMemory(ServerRecords):
             added_at=kept.added_at,
             listed_at=now,
             tools=tuple(tools),
+            private_to=private_to,
         )
         return now
 

@@ -144,11 +144,14 @@ def test_what_the_packages_import_is_in_the_lock():
     assert {"anyio", "asyncpg", "nats"} <= set(found)
     missing = {top: name for top, name in found.items() if name not in locked("requirements.lock")}
     extras = {
+        "cedarpy",
         "grpc",
         "google",
         "jsonschema_rs",
         "keyring",
         "opentelemetry",
+        "sigstore",
+        "sigstore_models",
         "spiffe",
         "tenuo",
         "tenuo_core",

@@ -11,7 +11,13 @@ from hive.core.settings import load_settings
 from hive.kernel.admission import Admission
 from hive.kernel.budgets import Budgets
 from hive.kernel.claims import ClaimBook
+from hive.kernel.flows import Flows
+from hive.kernel.policies import Policies
 from hive.kernel.ports import CallFacts
+from hive.kernel.scans import Scans
+from hive.kernel.wardens import Wardens
+from hive.kernel.warrants import TaskWarrants
+from hive.node.kernel_parts import Guards
 from tests.architecture.journeys import HIVE, ROOT, Step, first_missing, place_of, record, steps_of
 
 DEPLOYING = "The journey of a deployment"
@@ -82,11 +88,17 @@ def test_the_checks_are_asked_in_the_order_that_the_map_lists():
         clock=clock,
         claims=ClaimBook(clock),
         budgets=Budgets(),
-        facts=lambda _call: CallFacts(grant=None, agent=None, lineage=(), tasks_in_flight=0),
+        facts=lambda _call, _arguments: CallFacts(),
+        inquiries=Guards(
+            wardens=Wardens, warrants=TaskWarrants, policies=Policies, flows=Flows, scans=Scans
+        ).inquiries,
     )
     section = text_of("The checks").partition("\n\n|")[2]
-    listed = re.findall(r"^\| `(\w+)` ", "|" + section, re.MULTILINE)
-    assert listed == [check.name for check in admission.checks]
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/.]+)` ", "|" + section, re.MULTILINE)
+    assert [name for name, _ in rows] == [check.name for check in admission.checks]
+    for (name, file), check in zip(rows, admission.checks, strict=True):
+        asked = check if isinstance(check, type) else type(check)
+        assert file == asked.__module__.removeprefix("hive.").replace(".", "/") + ".py", name
 
 
 def test_the_rows_are_those_that_the_linter_holds():

@@ -1,9 +1,11 @@
 """Packages that attack their builder: builds that read the home, code before the first line, other hosts."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from hive.core.clock import SystemClock
 from hive.core.errors import BuildError, SpecError
 from hive.core.ids import OwnerId
 from hive.execution.environment_builder import BuildLimits
@@ -213,3 +215,22 @@ async def test_a_staged_source_that_was_changed_is_not_started(tmp_path: Path) -
         (place / "agent.py").write_text("import os; os.system('id')\n")
         with pytest.raises(SpecError, match="not as it was confirmed"):
             await preparer.prepare(found.spec, OwnerId("alice"), on_line=print)
+
+
+@pytest.mark.parametrize("uploaded", ["an hour ago", "untold"])
+async def test_a_release_of_this_hour_is_not_taken_where_releases_have_to_ripen(
+    tmp_path: Path, uploaded: str
+) -> None:
+    now = SystemClock().now()
+    old, young = ((now - timedelta(days=days)).isoformat() for days in (30, 0.04))
+    async with open_workshop(tmp_path) as shop:
+        for name in ("ripe", "young"):
+            shop.index.add_wheel(name, {f"{name}.py": ""})
+        shop.index.uploaded["ripe-1.0-py3-none-any.whl"] = old
+        if uploaded == "an hour ago":
+            shop.index.uploaded["young-1.0-py3-none-any.whl"] = young
+        assert await shop.ensure(shop.plan("young")), "without the setting it is taken at once"
+        shop.environments = shop.another(age_days=7)
+        assert await shop.ensure(shop.plan("ripe"))
+        with pytest.raises(BuildError, match="did not build"):
+            await shop.ensure(shop.plan("young"))

@@ -9,8 +9,10 @@ from hive.core.call import Claim, Refused
 from hive.core.ids import TaskId
 from hive.kernel.claims import ENDED_KEPT_MAX, ClaimBook
 from hive.kernel.dispatch import Dispatcher
+from hive.kernel.flows import Flows
 from hive.kernel.playback import Playback
 from hive.ledger.asked import AskedKeeper
+from hive.security.labels import FlowBook
 from hive.testing.clock import StoppedClock
 
 SUM = "task:parent tokens forever"
@@ -30,6 +32,8 @@ def gate(*, turn, admission):
         turns=SimpleNamespace(running=lambda _turn: turn),
         feed=None,
         desk=None,
+        flows=Flows(FlowBook()),
+        scans=None,
         clock=StoppedClock(),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from hive.core.clock import SystemClock
 from hive.core.errors import BuildError, EngineUnavailableError, SpecError
 from hive.core.grant import Grant
 from hive.core.settings import load_settings
@@ -174,3 +175,26 @@ async def test_an_environment_in_use_is_not_removed(tmp_path: Path) -> None:
 def test_a_name_that_would_lead_elsewhere_is_no_package(text: str) -> None:
     with pytest.raises(SpecError):
         read_package(text)
+
+
+@pytest.mark.parametrize("young", ["the package", "what it depends on"])
+async def test_a_release_that_nobody_has_looked_at_yet_is_not_installed(
+    tmp_path: Path, young: str
+) -> None:
+    registry = NpmRegistry()
+    weather(registry, dependencies={"deep": "1.0.0"})
+    registry.add("deep", {"index.js": ""})
+    old, new = "2020-01-01T00:00:00.000Z", SystemClock().now().isoformat()
+    registry.made_at = {"weather": old, "deep": old}
+    async with shop_of(tmp_path / "old", registry, package_age_days=7) as shop:
+        assert (await shop.launcher.pin(server("npm:weather"))).package == "npm:weather@1.0.0"
+        assert await told_by(shop, server()) == "running false\n"
+    registry.made_at["weather" if young == "the package" else "deep"] = new
+    async with shop_of(tmp_path / "any", registry) as shop:
+        assert await told_by(shop, server()) == "running false\n"
+    async with shop_of(tmp_path / "new", registry, package_age_days=7) as shop:
+        with pytest.raises(EngineUnavailableError, match="date before"):
+            await told_by(shop, server())
+        if young == "the package":
+            with pytest.raises(BuildError, match="old enough"):
+                await shop.launcher.pin(server("npm:weather"))

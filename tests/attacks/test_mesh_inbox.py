@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -34,6 +35,7 @@ from hive.protocols.inbox import (
     request_agent,
     write_call,
 )
+from hive.protocols.inbox.callers import principal_of
 from hive.testing.engines import open_messaging
 from hive.testing.rehearsal_agents import RehearsalAgents
 from hive.testing.rehearsal_gate import CALLER, RehearsalGate
@@ -305,3 +307,12 @@ async def test_agents_that_come_and_go_are_heard_and_no_longer():
 def test_a_reply_is_read_strictly():
     with pytest.raises(Exception, match="cannot be read"):
         read_reply(b"\x80")
+
+
+@pytest.mark.parametrize("claimed", ["operator", "node"])
+def test_another_node_cannot_speak_as_this_nodes_operator_nor_as_this_node(claimed):
+    """This node's own kind may read every run, so nobody from elsewhere may have it."""
+    said = SimpleNamespace(kind=claimed, name="hive", owner="operator", agent="")
+    envelope = SimpleNamespace(principal=said, sender=NodeId("elsewhere"))
+    assert principal_of(envelope, own=NodeId("here")).kind is PrincipalKind.CLIENT
+    assert principal_of(envelope, own=NodeId("elsewhere")).kind is PrincipalKind(claimed)

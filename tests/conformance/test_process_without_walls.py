@@ -98,3 +98,20 @@ async def test_a_demanded_wall_that_is_left_out_stops_the_program_before_it_runs
         with pytest.raises(TierUnavailableError, match="seccomp"):
             await run_script(driver, "open('/outbox/ran', 'w')", tmp_path)
     assert not ran.exists()
+
+
+async def test_a_socket_of_the_node_is_found_where_it_lies(tmp_path):
+    lines = []
+    inside = {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/hive/identity.sock"}
+    opening = make_opening(tmp_path, environment=inside)
+    script = "import os; print(os.environ['SPIFFE_ENDPOINT_SOCKET'])"
+    async with ProcessDriver(allow_none=True, python=NO_LAUNCHER) as driver:
+        status = await driver.run(
+            (sys.executable, "-I", "-S", "-c", script),
+            mounts=(),
+            opening=opening,
+            limits=SMALL,
+            timeout_s=WAIT_S,
+            on_line=lines.append,
+        )
+    assert (status, lines) == (0, [f"unix://{opening.gate_directory}/identity.sock"])

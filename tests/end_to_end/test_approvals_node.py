@@ -81,7 +81,7 @@ def tills(tmp_path_factory):
 def node(tills, receiver, tmp_path_factory):
     given = {"HIVE_APPROVAL_HOLD_S": "0", "HIVE_APPROVAL_WEBHOOK": receiver.url}
     with node_process(tmp_path_factory.mktemp("node") / "state", given) as running:
-        running.hive("tool", "add", "tills", "--url", tills.url, "--yes")
+        running.hive("tool", "add", "tills", "--url", tills.url, "--trusted", "--yes")
         rule(running, "charges")
         yield running
 

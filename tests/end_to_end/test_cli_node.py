@@ -20,8 +20,9 @@ BOUND_S = 60
 class Hive:
     """Run commands on one state folder."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, **environment: str) -> None:
         self.state = state
+        self.environment = {**ENVIRONMENT, **environment}
 
     def arguments(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "hive", "--state", str(self.state), *arguments]
@@ -32,7 +33,7 @@ class Hive:
             capture_output=True,
             text=True,
             timeout=BOUND_S,
-            env=ENVIRONMENT,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             cwd=self.state,
             check=False,
@@ -154,7 +155,7 @@ def test_records_are_read_and_verified_while_no_node_runs(hive, tmp_path):
 
 def test_run_without_a_node_starts_one_and_ends_without_a_terminal(hive, tmp_path):
     write_agent(tmp_path / "one", "'1'")
-    told = Hive(hive.state).run("run", "./one", "--name", "one")
+    told = Hive(hive.state, HIVE_PORT=str(free_port())).run("run", "./one", "--name", "one")
     assert "ready" in told.stderr
     assert "http://" not in told.stderr
     assert not (hive.state / "control.sock").exists()
@@ -191,6 +192,7 @@ def test_a_backup_is_restored_elsewhere_and_verifies(node, tmp_path):
     hive.run("run", "./one", "--name", "one")
     hive.run("call", "one", "x")
     before = hive.objects("audit", "verify")[0]["entries"]
+    root = hive.objects("warrant", "root")[0]["root"]
     made = hive.objects("backup", str(tmp_path / "all.hive"))[0]
     assert made["verified"]
     assert (tmp_path / "all.hive").stat().st_mode & 0o777 == 0o600
@@ -200,6 +202,9 @@ def test_a_backup_is_restored_elsewhere_and_verifies(node, tmp_path):
     verdict = elsewhere.objects("audit", "verify")[0]
     assert verdict["ok"]
     assert verdict["entries"] >= before
+    elsewhere.run("up", "--port", str(free_port()), "--detach")
+    assert elsewhere.objects("warrant", "root")[0]["root"] == root  # warrants go on to count
+    elsewhere.run("down")
 
 
 def test_doctor_examines_without_a_node(hive):
@@ -216,6 +221,8 @@ def test_doctor_examines_without_a_node(hive):
     ]
     sections = {finding["section"] for finding in findings}
     assert {"engines", "walls", "ports", "disk", "versions", "models", "memory"} <= sections
+    guards = ("identity", "policy", "trust", "relations", "watchdog", "witnesses")
+    assert [sum(one["section"] == name for one in findings) for name in guards] == [1] * 6
     assert all(one["fix"] for one in findings if one["state"] in ("failed", "degraded"))
 
 
@@ -239,3 +246,31 @@ def alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_an_answer_of_data_is_printed_as_json(node, tmp_path):
+    hive, _ = node
+    write_agent(tmp_path / "one", "{'a': [1, 2]}")
+    hive.run("run", "./one", "--name", "one")
+    assert json.loads(hive.run("call", "one", "x").stdout) == {"a": [1, 2]}
+
+
+def test_a_warrant_that_nobody_minted_here_is_told_when_it_is_revoked(node):
+    hive, _ = node
+    assert "has minted no warrant" in hive.run("warrant", "revoke", "tnu_wrt_typo").stderr
+
+
+def test_the_script_of_a_clone_runs_through_a_link(tmp_path):
+    script = Path(__file__).parents[2] / "hive"
+    clone = tmp_path / "clone"
+    (clone / ".hive" / "venv" / "bin").mkdir(parents=True)
+    (clone / "hive").write_text(script.read_text().replace('exec "$venv', 'echo "$venv" #'))
+    (clone / "hive").chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "hive").symlink_to("../clone/hive")
+    done = subprocess.run(
+        ["sh", "-x", tmp_path / "bin" / "hive"], capture_output=True, text=True, check=False, timeout=30,
+        env={**ENVIRONMENT, "PYTHON": "/nonexistent", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert f"here={clone.resolve()}" in done.stderr
+    assert not (tmp_path / "bin" / ".hive").exists()

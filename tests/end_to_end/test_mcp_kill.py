@@ -61,7 +61,7 @@ def tills(tmp_path_factory):
 @pytest.fixture(scope="module")
 def node(tills, tmp_path_factory):
     with node_process(tmp_path_factory.mktemp("node") / "state") as running:
-        running.hive("tool", "add", "tills", "--url", tills.url, "--yes")
+        running.hive("tool", "add", "tills", "--url", tills.url, "--trusted", "--yes")
         source = tmp_path_factory.mktemp("agent")
         shutil.copy(HERE / "agents" / "cashier.py", source)
         running.hive("run", f"{source / 'cashier.py'}:cashier", "--yes", "--tool", "tills")

@@ -1,6 +1,7 @@
 """A node where people run it: as nobody, in production, behind TLS, on engines and disks of others."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -172,8 +173,21 @@ def test_production_with_all_settings_serves_over_tls(tmp_path, certificate):
     write_agent(tmp_path / "shouter")
     command("up", "--detach", "--port", port, state=state, environment=environment)
     try:
-        command("run", tmp_path / "shouter", "--name", "shouter", "--yes", state=state)
+        words = (tmp_path / "shouter", "--name", "shouter")
+        refused = command("run", *words, "--yes", state=state, check=False)
+        assert (refused.returncode, "not signed" in refused.stderr) == (1, True)
+        command("trust", "key", tmp_path / "release.key", state=state)
+        command("trust", "add", tmp_path / "release.key.pub", state=state)
+        command("agent", "sign", *words, "--key", tmp_path / "release.key", state=state)
+        command("run", *words, "--yes", state=state)
         assert command("call", "shouter", "hello", state=state).stdout == "HELLO\n"
+        told = command("audit", "tail", "-n", "1000", "--json", state=state).stdout.splitlines()
+        deployed = [one for one in map(json.loads, told) if one["name"] == "agent.deployed"]
+        assert [json.loads(one["body"])["signer"] for one in deployed] == ["release"]
+        bundle = (tmp_path / "shouter" / "shouter.hive-bundle.json").read_bytes()
+        assert json.loads(deployed[0]["body"])["bundle"] == hashlib.sha256(bundle).hexdigest()
+        assert "may be of any" in command("trust", "older", "shouter", state=state).stdout
+        assert "trust.added" in [json.loads(one)["name"] for one in told]
         context = ssl.create_default_context(cafile=str(made))
         request = urllib.request.Request(
             f"https://127.0.0.1:{port}/a2a/shouter/.well-known/agent-card.json",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from hive.core.errors import EngineError, EngineUnavailableError
@@ -138,3 +139,70 @@ async def test_a_transaction_that_failed_leaves_nothing_behind(database: Databas
         with pytest.raises(RuntimeError):
             await broken()
         assert (await database.fetch("SELECT count(*) AS n FROM kept"))[0]["n"] == 0
+
+
+async def connections(database: Database) -> set[int]:
+    rows = await database.fetch("SELECT pid FROM pg_stat_activity WHERE usename IS NOT NULL")
+    return {int(str(row["pid"])) for row in rows}
+
+
+async def test_all_channels_share_one_connection_and_each_hears_its_own(database: Database) -> None:
+    with anyio.fail_after(60):
+        before = await connections(database)
+        async with (
+            database.listen("births") as births,
+            database.listen("deaths") as deaths,
+            database.listen("births") as again,
+        ):
+            assert len(await connections(database) - before) == 1
+            await database.execute("SELECT pg_notify('births', 'b'), pg_notify('deaths', 'd')")
+            heard = [await anext(aiter(notices)) for notices in (births, deaths, again)]
+    assert heard == ["b", "d", "b"]
+
+
+async def test_who_leaves_a_channel_ends_it_for_nobody_else(database: Database) -> None:
+    with anyio.fail_after(60):
+        before = await connections(database)
+        async with database.listen("news") as stays:
+            async with database.listen("news"), database.listen("other"):
+                pass
+            await database.execute("SELECT pg_notify('news', 'still here')")
+            assert await anext(aiter(stays)) == "still here"
+        while await connections(database) - before:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_when_the_shared_connection_breaks_everybody_is_told_and_can_come_again(
+    database: Database,
+) -> None:
+    with anyio.fail_after(60):
+        before = await connections(database)
+        async with database.listen("births") as births, database.listen("deaths") as deaths:
+            (shared,) = await connections(database) - before
+            os.kill(shared, signal.SIGTERM)
+            for notices in (births, deaths):
+                with pytest.raises(EngineUnavailableError):
+                    await anext(aiter(notices))
+            async with database.listen("births") as anew:
+                await database.execute("SELECT pg_notify('births', 'again')")
+                assert await anext(aiter(anew)) == "again"
+
+
+async def test_who_is_cancelled_while_beginning_to_listen_leaves_the_others_alone(
+    database: Database,
+) -> None:
+    async def come(scope: anyio.CancelScope, channel: str) -> None:
+        with scope:
+            async with database.listen(channel):
+                await anyio.sleep_forever()
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks, database.listen("news") as stays:
+            for number in range(20):
+                scope = anyio.CancelScope()
+                tasks.start_soon(come, scope, f"channel_{number}")
+                for _ in range(number):
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+            await database.execute("SELECT pg_notify('news', 'well')")
+            assert await anext(aiter(stays)) == "well"

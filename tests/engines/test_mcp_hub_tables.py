@@ -111,6 +111,16 @@ async def test_a_listing_replaces_the_one_before(tables):
     assert list(kept.tools) == second
 
 
+async def test_for_whom_a_list_was_made_is_kept_with_it(tables):
+    await tables.add(ServerSpec(name="web", transport=TransportKind.HTTP, url="http://x/"))
+    for owner in ("alice", ""):
+        await tables.keep_listing(
+            "web", ServerDescription(), [tool(1)], before={}, private_to=owner
+        )
+        (kept,) = await tables.load()
+        assert kept.private_to == owner
+
+
 async def test_two_hundred_servers_with_five_thousand_tools_are_there_at_once(tables):
     for server in range(200):
         name = f"server-{server}"

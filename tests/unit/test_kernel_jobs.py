@@ -79,3 +79,23 @@ async def test_every_one_of_several_who_wait_gets_a_turn():
             for number in range(3):
                 queue.put(job(number, "alice"))
     assert sorted(taken) == ["0", "1", "2"]
+
+
+def test_who_runs_a_turn_hears_once_that_it_is_to_stop_also_when_that_was_said_before():
+    canceled, heard = job(1, "alice").canceled, []
+    with canceled.heard_by(lambda: heard.append("first run")):
+        canceled.set()
+        canceled.set()
+    assert heard == ["first run"]
+    with canceled.heard_by(lambda: heard.append("again")):
+        pass
+    assert heard == ["first run", "again"]
+
+
+def test_nobody_hears_of_a_stop_after_the_turn_is_over():
+    canceled, heard = job(1, "alice").canceled, []
+    with canceled.heard_by(lambda: heard.append("too late")):
+        pass
+    canceled.set()
+    assert canceled.is_set()
+    assert heard == []

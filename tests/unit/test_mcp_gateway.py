@@ -143,11 +143,13 @@ async def test_the_effect_is_the_operators_word_before_the_servers_hint():
         tool("plain"),
         effects={"lie": EffectClass.ONCE},
     )
+    hub.put("files", tool("seen", annotations={"readOnlyHint": True}), by="operator")
     service = gateways_on(hub, gate, "*").all
-    for name in ("look", "put", "lie", "plain"):
+    for name in ("seen", "look", "put", "lie", "plain"):
         await call(service, f"files__{name}")
     assert [kept.attempt.effect for kept in gate.calls] == [
         EffectClass.PURE,
+        EffectClass.IDEMPOTENT,
         EffectClass.IDEMPOTENT,
         EffectClass.ONCE,
         EffectClass.ONCE,
@@ -379,7 +381,7 @@ async def test_resources_and_prompts_pass_as_calls_of_their_own():
     assert found["contents"][0]["uri"] == "file:///a"
     [kept] = gate.calls
     assert kept.attempt.target == "files.@resources"
-    assert kept.attempt.effect is EffectClass.PURE
+    assert kept.attempt.effect is EffectClass.IDEMPOTENT
     assert decode(kept.attempt.arguments) == {
         "method": "resources/read",
         "params": {"uri": "file:///a"},

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 
 import anyio
@@ -20,7 +21,9 @@ from hive.protocols.mcp.doormen import HandleDoorman, split_handle
 from hive.protocols.mcp.front import McpFront
 from hive.protocols.mcp.ports import McpService
 from hive.testing.rehearsal_gate import CALLER, HANDLE, SANDBOX, RehearsalGate
-from hive_guest.tools import ToolCallError, header_value, tools, use
+from hive_guest.mcp import StdioShim
+from hive_guest.tool_headers import KnownMarks, header_value, headers_for, marks_of
+from hive_guest.tools import ToolCallError, tools, use
 from tests.mcp_gateway_rig import PaperHub, gateways_on, tool
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +85,95 @@ async def test_an_agent_finds_and_uses_tools_with_nothing_but_the_standard_libra
             assert await run_sync(lambda: use("math__add")) == {"n": 1}
             assert await run_sync(lambda: use("odd ü", server="files", text="b")) == '{"text":"b"}'
     assert [kept.attempt.target for kept in gate.calls][-1] == "files.odd ü"
+
+
+MARKED = {
+    "type": "object",
+    "properties": {
+        "region": {"type": "string", "x-mcp-header": "Region"},
+        "deep": {
+            "type": "object",
+            "properties": {"dry": {"type": "boolean", "x-mcp-header": "Dry-Run"}},
+        },
+        "count": {"type": "integer", "x-mcp-header": "Count"},
+        "plain": {"type": "string"},
+    },
+}
+MARKED_CALL = {"region": "eu wést", "deep": {"dry": True}, "plain": "x"}
+
+
+async def test_arguments_that_a_tool_wants_in_headers_stand_there(hub, environment):
+    gate = RehearsalGate()
+    hub.put("files", tool("move", inputSchema=MARKED))
+    with fail_after(20):
+        async with gate_of(hub, gate) as address:
+            environment.setenv("HIVE_GATE", address)
+            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            assert (
+                json.loads(await run_sync(lambda: use("files__move", **MARKED_CALL))) == MARKED_CALL
+            )
+            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            found = await run_sync(lambda: use("move", server="files", count=3))
+            assert json.loads(found) == {"count": 3}
+            assert await run_sync(lambda: use("files__read", text="a")) == '{"text":"a"}'
+    assert [kept.attempt.target for kept in gate.calls] == [
+        "files.move",
+        "files.move",
+        "files.read",
+    ]
+
+
+async def test_a_tool_that_is_marked_in_another_way_by_now_is_looked_at_again(hub, environment):
+    hub.put("files", tool("move", inputSchema={"type": "object"}))
+    with fail_after(20):
+        async with gate_of(hub, RehearsalGate()) as address:
+            environment.setenv("HIVE_GATE", address)
+            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            await run_sync(lambda: use("files__move", region="eu"))
+            hub.put("files", tool("move", inputSchema=MARKED))
+            assert json.loads(await run_sync(lambda: use("files__move", region="eu"))) == {
+                "region": "eu"
+            }
+
+
+async def test_the_shim_repeats_marked_arguments_for_a_client_that_cannot(hub, environment):
+    hub.put("files", tool("move", inputSchema=MARKED))
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    asked = {"name": "files__move", "arguments": MARKED_CALL, "_meta": meta}
+    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    calling = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
+    out = BytesIO()
+    with fail_after(20):
+        async with gate_of(hub, RehearsalGate()) as address:
+            environment.setenv("HIVE_GATE", address)
+            host, _, port = address.rpartition(":")
+            carrier = StdioShim((host, int(port)), "/mcp", out)
+            for message in (calling, listing, calling):
+                await run_sync(carrier._forward, message)
+    first, _, last = map(json.loads, out.getvalue().splitlines())
+    assert first["error"]["code"] == -32020
+    assert json.loads(last["result"]["content"][0]["text"]) == MARKED_CALL
+
+
+def test_marks_are_read_where_an_argument_can_stand_and_nowhere_else():
+    schema = {
+        "items": {"properties": {"a": {"x-mcp-header": "A"}}},
+        "x-mcp-header": "Root",
+        **MARKED,
+    }
+    assert marks_of(schema) == {
+        ("region",): "Region",
+        ("deep", "dry"): "Dry-Run",
+        ("count",): "Count",
+    }
+    assert marks_of({"properties": {"a": {"x-mcp-header": "a\r\nb: c"}}}) == {}
+    written = headers_for(marks_of(MARKED), {"region": "a\r\nb: c", "deep": 1, "count": None})
+    assert list(written) == ["mcp-param-region"]
+    assert written["mcp-param-region"].isprintable()
 
 
 async def test_a_tool_that_waits_for_a_person_says_which_approval_it_is(hub, environment):

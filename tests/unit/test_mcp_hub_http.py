@@ -7,6 +7,7 @@ import anyio
 import httpx2
 import pytest
 
+from hive.core.call import EffectClass
 from hive.core.errors import (
     ConfigError,
     EngineTimeoutError,
@@ -15,7 +16,11 @@ from hive.core.errors import (
     TooLargeError,
 )
 from hive.node.http import HttpServer, bind_port
+from hive.protocols.mcp.drivers.flood import NOTES_MAX
+from hive.protocols.mcp.gateway.deeds import ServerRequest, failure_text
+from hive.protocols.mcp.hub.health import PING_FIRST_S
 from hive.protocols.mcp.ports import McpError, ServerSpec, ServerState, TransportKind
+from hive.testing.clock import StoppedClock
 from tests.mcp_hub_rig import ALICE, ECHO, SomeCourier, hub_with
 
 pytestmark = pytest.mark.anyio
@@ -102,10 +107,10 @@ async def serving(server, **changed):
     port = bind_port("127.0.0.1", 0)
     await http.listen(port, None)
     server.address = f"http://127.0.0.1:{port.getsockname()[1]}"
+    more = {key: changed.pop(key) for key in ("auth_for", "clock") if key in changed}
     spec = ServerSpec(
         name="web", transport=TransportKind.HTTP, url=f"{server.address}/mcp", **changed
     )
-    more = {key: changed.pop(key) for key in ("auth_for",) if key in changed}
     try:
         async with hub_with(spec, **more) as hub:
             yield hub
@@ -312,8 +317,102 @@ async def test_a_large_answer_is_not_read_to_its_end(as_stream):
 async def test_a_redirect_to_another_host_is_not_followed():
     server = WebServer(**{"tools/call": (307, {"location": "http://localhost:1/mcp"}, [])})
     async with serving(server) as hub:
-        with pytest.raises(EngineUnavailableError, match="another host"):
+        with pytest.raises(EngineUnavailableError, match="another host") as caught:
             await called(hub)
+    assert caught.value.__cause__ is not None, "whoever redirects has read the call"
+
+
+@pytest.mark.parametrize("place", ["/mcp", "http://[", "//elsewhere.example/mcp", ""])
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_call_that_was_sent_elsewhere_in_vain_is_not_called_undone(status, place):
+    server = WebServer(**{"tools/call": (status, {"location": place}, [])})
+    async with serving(server) as hub:
+        with pytest.raises(EngineUnavailableError) as caught:
+            await called(hub)
+    request = ServerRequest(
+        server="web",
+        method="tools/call",
+        params=CALL,
+        target="web.echo",
+        effect=EffectClass.ONCE,
+        arguments=b"{}",
+        timeout_s=5.0,
+        result_max_bytes=1000,
+    )
+    assert "not known" in failure_text(caught.value, request)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_leads_a_call_to_another_origin(status):
+    other = WebServer()
+    async with serving(other):
+        there = {"location": f"{other.address}/mcp"}
+        server = WebServer(**{"tools/call": (status, there, [])})
+        async with serving(server) as hub:
+            with pytest.raises((EngineUnavailableError, McpError)):
+                await called(hub)
+    assert other.heard == []
+
+
+async def test_a_session_that_was_lost_at_rest_is_made_anew_before_a_call_needs_it():
+    async def forgets(server, headers, message, receive):
+        return (404, {}, []) if headers["mcp-session-id"] == "session-1" else (200, {}, [{}])
+
+    server, clock = WebServer(stateless=False, ping=forgets), StoppedClock()
+    async with serving(server, clock=clock) as hub:
+        await called(hub)
+        clock.advance(PING_FIRST_S)
+        hub._pool.look_after()
+        with anyio.fail_after(20):
+            while server.sessions < 2 or not hub.server("web").links:
+                await anyio.lowlevel.checkpoint()
+        await called(hub)
+    assert [headers["mcp-session-id"] for headers, _ in server.said("tools/call")] == [
+        "session-1",
+        "session-2",
+    ]
+
+
+async def test_events_that_are_no_messages_are_counted_too():
+    async def noise(server, headers, message, receive):
+        return stream(b"event: other\ndata: x\n\n" * (NOTES_MAX + 1), no_end)
+
+    async def no_end(receive):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    server = WebServer(**{"tools/call": noise})
+    async with serving(server) as hub:
+        with anyio.fail_after(30), pytest.raises(EngineUnavailableError, match="unasked"):
+            await called(hub, timeout_s=60)
+
+
+async def test_a_server_that_learnt_the_newest_revision_is_asked_again_when_it_is_refreshed():
+    server = WebServer(stateless=False)
+    async with serving(server) as hub:
+        await hub.refresh("web")
+        assert hub.server("web").revision == "2025-11-25"
+        server.stateless = True
+        server.answers["initialize"] = (404, {}, [])
+        await hub.refresh("web")
+        assert hub.server("web").revision == "2026-07-28"
+        await called(hub)
+    ((headers, _),) = server.said("tools/call")
+    assert headers["mcp-protocol-version"] == "2026-07-28"
+
+
+async def test_a_server_of_both_eras_is_lifted_to_the_newest_by_a_refresh_and_not_by_each_connection():
+    server = WebServer(stateless=False)
+    async with serving(server) as hub:
+        await called(hub)
+        server.stateless = True
+        handshake = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
+        server.answers["initialize"] = (200, {}, [handshake])
+        hub._pool.forget("web")
+        await called(hub)
+        assert hub.server("web").revision == "2025-11-25"
+        await hub.refresh("web")
+        assert hub.server("web").revision == "2026-07-28"
 
 
 async def test_a_redirect_within_the_server_is_followed():

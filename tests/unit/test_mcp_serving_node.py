@@ -17,7 +17,7 @@ from hive.protocols.mcp.serving.node import (
     OperatorTool,
 )
 from hive.protocols.mcp.serving.tasks import LongTask
-from hive.security.tokens import OPERATOR
+from hive.security.roles import OPERATOR
 
 pytestmark = pytest.mark.anyio
 BOSS = Visitor(principal=OPERATOR)

@@ -31,7 +31,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from hive_a2a.call import Binding, CallerIdentity, Proto, RequestHead
 from hive_a2a.errors import A2AError
 from hive_a2a.faults import DOMAIN, INVALID_REQUEST, UNAUTHENTICATED, WireFault, invalid
-from hive_a2a.identity.svid import TLS_PEER, grpc_peer
+from hive_a2a.identity.svid import TLS_PEER, BadSvidError, TlsPeer, grpc_peer
 from hive_a2a.policy import Policy, Strangers
 from hive_a2a.ports import Authenticator, RefusalLog, Stage
 from hive_a2a.wire.authenticate import challenge_of, identify, unauthenticated
@@ -122,8 +122,10 @@ class IdentifyingInterceptor(grpc.aio.ServerInterceptor):
         return answer
 
     async def _begin(self, request: Proto, context: Any, method: str) -> WireRequest:  # noqa: ANN401
-        head, doubled = _head(context, method, self._scheme)
+        peer, readable = _peer_of(context)
+        head, doubled = _head(context, method, self._scheme, peer)
         try:
+            _admit_readable(readable=readable)
             _admit_once(doubled)
             version = _version_of(head, method)
             _admit_numbers(request)
@@ -268,7 +270,20 @@ def _open(server: Any, address: str, credentials: grpc.ServerCredentials | None)
     return port
 
 
-def _head(context: Any, method: str, scheme: str) -> tuple[RequestHead, list[str]]:  # noqa: ANN401
+def _peer_of(context: Any) -> tuple[TlsPeer | None, bool]:  # noqa: ANN401
+    """Return who shows a certificate, and whether what was shown can be read."""
+    try:
+        return grpc_peer(context.auth_context() or {}), True
+    except BadSvidError:
+        return None, False
+
+
+def _head(
+    context: Any,  # noqa: ANN401
+    method: str,
+    scheme: str,
+    peer: TlsPeer | None,
+) -> tuple[RequestHead, list[str]]:
     """Return the head of a call, and what stands in it twice that may stand there once."""
     headers: dict[str, str] = {}
     doubled: list[str] = []
@@ -278,7 +293,6 @@ def _head(context: Any, method: str, scheme: str) -> tuple[RequestHead, list[str
         if name in headers and name in SINGLE_HEADERS:
             doubled.append(name)
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    peer = grpc_peer(context.auth_context() or {})
     noise_key, noise_hash = getattr(context, "hive_a2a_noise", None) or (b"", b"")
     host = headers.get("host") or headers.get(":authority", "")
     head = RequestHead(
@@ -294,6 +308,11 @@ def _head(context: Any, method: str, scheme: str) -> tuple[RequestHead, list[str
         scope={"extensions": {TLS_PEER: peer}} if peer else {},
     )
     return head, doubled
+
+
+def _admit_readable(*, readable: bool) -> None:
+    if not readable:
+        raise WireFault(UNAUTHENTICATED, "The client certificate cannot be read.")
 
 
 def _admit_once(doubled: list[str]) -> None:

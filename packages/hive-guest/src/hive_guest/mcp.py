@@ -14,7 +14,8 @@ import sys
 import threading
 from http.client import HTTPConnection, HTTPException
 
-from hive_guest.tools import ToolCallError, gate_headers, gate_path, header_value, messages_in
+from hive_guest.tool_headers import KnownMarks, header_value, headers_for
+from hive_guest.tools import ToolCallError, gate_headers, gate_path, messages_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class StdioShim:
         self._slots = threading.BoundedSemaphore(REQUESTS_MAX)
         self._session = ""
         self._revision = ""
+        self._marks = KnownMarks()
 
     def run(self, lines: IO[bytes]) -> None:
         """Forward every line until there is no more."""
@@ -107,6 +109,11 @@ class StdioShim:
             connection.close()
 
     def _note(self, message: dict[str, Any], session: str, found: list[Any]) -> None:
+        if message.get("method") == "tools/list":
+            for one in found:
+                result = one.get("result") if isinstance(one, dict) else None
+                listed = result.get("tools") if isinstance(result, dict) else None
+                self._marks.learn("", listed if isinstance(listed, list) else [])
         if message.get("method") != "initialize":
             return
         self._session = session
@@ -126,6 +133,9 @@ class StdioShim:
             name = params.get(NAMED.get(method, ""))
             if isinstance(name, str):
                 headers["mcp-name"] = header_value(name)
+                arguments = params.get("arguments")
+                if method == "tools/call" and isinstance(arguments, dict):
+                    headers |= headers_for(self._marks.of("", name), arguments)
             return headers
         if self._session:
             headers["mcp-session-id"] = self._session

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     JsonObject: TypeAlias = dict[str, Any]
 
 _CONTENT: Final = ("text", "raw", "url", "data")
+SEPARATED: Final = "urn:hive:separated:v1"
+"""The extension by which the node marks each part of an agent's message as `instruction` or `data`."""
 
 
 class GuestPart(dict):  # type: ignore[type-arg]
@@ -56,6 +58,26 @@ def part(
 def text_of(message: JsonObject) -> str:
     """Return the text parts of a message, joined by new lines."""
     return "\n".join(p["text"] for p in message.get("parts", ()) if isinstance(p.get("text"), str))
+
+
+def instructions_of(message: JsonObject) -> str:
+    """Return the text parts that the node lets count as instructions, joined by new lines.
+
+    A message of a person has no marks: all of it counts.
+    """
+    parts = [one for one in message.get("parts", ()) if isinstance(one.get("text"), str)]
+    return "\n".join(one["text"] for one in parts if _role(one) != "data")
+
+
+def data_of(message: JsonObject) -> str:
+    """Return the text parts that are only shown, joined by new lines: never a thing to obey."""
+    parts = [one for one in message.get("parts", ()) if isinstance(one.get("text"), str)]
+    return "\n".join(one["text"] for one in parts if _role(one) == "data")
+
+
+def _role(wire: JsonObject) -> object:
+    mark = (wire.get("metadata") or {}).get(SEPARATED)
+    return mark.get("role") if isinstance(mark, dict) else None
 
 
 def text_of_content(content: Foreign) -> str:

@@ -11,6 +11,8 @@ import os
 import re
 from http.client import HTTPConnection, HTTPException
 
+from hive_guest.tool_headers import KnownMarks, header_value, headers_for
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -21,15 +23,20 @@ TIMEOUT_S: Final = 300.0
 PAGES_MAX: Final = 100
 SERVER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PREFIX: Final = "io.modelcontextprotocol/"
-_HEADER_TEXT: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_HEADER_MISMATCH: Final = -32020
+_MARKS: Final = KnownMarks()
 
 
 class ToolCallError(Exception):
-    """A tool could not be called, was refused, or failed; `approval` is what waits for a person's yes."""
+    """A tool could not be called, was refused, or failed.
 
-    def __init__(self, message: str, approval: str = "") -> None:
+    `approval` is what waits for a person's yes; `code` the node's own number of the error, 0 for none.
+    """
+
+    def __init__(self, message: str, approval: str = "", code: int = 0) -> None:
         super().__init__(message)
         self.approval = approval
+        self.code = code
 
 
 def tools(server: str = "") -> list[dict[str, Any]]:
@@ -47,6 +54,7 @@ def tools(server: str = "") -> list[dict[str, Any]]:
         if not page.get("nextCursor"):
             break
         asked = {"cursor": page["nextCursor"]}
+    _MARKS.learn(server, found)
     return found
 
 
@@ -57,7 +65,7 @@ def use(name: str, /, *, server: str = "", **arguments: Any) -> Any:
         ToolCallError: it could not be called, was refused, or failed.
 
     """
-    result = _ask("tools/call", {"name": name, "arguments": arguments}, server)
+    result = _called(name, arguments, server)
     text = "\n".join(
         one.get("text", "") for one in result.get("content") or () if one.get("type") == "text"
     )
@@ -92,16 +100,27 @@ def gate_headers() -> dict[str, str]:
     }
 
 
-def header_value(text: str) -> str:
-    """Return a name as a header may hold it; what it may not hold is written in base64."""
-    if _HEADER_TEXT.fullmatch(text) and not text.startswith("=?"):
-        return text
-    from base64 import b64encode
+def _called(name: str, arguments: dict[str, Any], server: str) -> dict[str, Any]:
+    """Call a tool; where it wants arguments in headers that nobody knew of, look at it and call again.
 
-    return f"=?base64?{b64encode(text.encode()).decode()}?="
+    Such a call was turned away at the node's door, before anything was done.
+    """
+    params = {"name": name, "arguments": arguments}
+    marks = _MARKS.of(server, name)
+    try:
+        return _ask("tools/call", params, server, headers_for(marks, arguments))
+    except ToolCallError as error:
+        if error.code != _HEADER_MISMATCH:
+            raise
+        tools(server)
+        if _MARKS.of(server, name) == marks:
+            raise
+    return _ask("tools/call", params, server, headers_for(_MARKS.of(server, name), arguments))
 
 
-def _ask(method: str, params: dict[str, Any], server: str) -> dict[str, Any]:
+def _ask(
+    method: str, params: dict[str, Any], server: str, more: dict[str, str] | None = None
+) -> dict[str, Any]:
     from hive_guest.api import gate_address
 
     meta = {
@@ -113,6 +132,7 @@ def _ask(method: str, params: dict[str, Any], server: str) -> dict[str, Any]:
     headers = {**gate_headers(), "mcp-protocol-version": REVISION, "mcp-method": method}
     if "name" in params:
         headers["mcp-name"] = header_value(params["name"])
+    headers |= more or {}
     host, port = gate_address()
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
@@ -140,7 +160,9 @@ def _result(raw: bytes, kind: str) -> dict[str, Any]:
         raise ToolCallError(message)
     error = answer.get("error")
     if error:
-        raise ToolCallError(str(error.get("message", "refused")))
+        code = error.get("code")
+        told = str(error.get("message", "refused"))
+        raise ToolCallError(told, code=code if isinstance(code, int) else 0)
     result = answer["result"]
     if result.get("resultType") == "input_required":
         meta = result.get("_meta") or {}

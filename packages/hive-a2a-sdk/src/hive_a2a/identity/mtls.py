@@ -94,8 +94,11 @@ def with_tls_peer(protocol: type[Any], admits: Callable[[TlsPeer | None], bool])
 
         def connection_made(self, transport: Any) -> None:  # noqa: ANN401
             super().connection_made(transport)
-            self._tls_peer = tls_peer(transport.get_extra_info("ssl_object"))
-            self._admitted = admits(self._tls_peer)
+            try:
+                self._tls_peer = tls_peer(transport.get_extra_info("ssl_object"))
+                self._admitted = admits(self._tls_peer)
+            except BadSvidError:
+                self._admitted = False
             if not self._admitted:
                 transport.abort()
 

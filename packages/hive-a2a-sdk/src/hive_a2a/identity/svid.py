@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hive_a2a.errors import A2AError, needs_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     # Every server and client imports this module, few meet a certificate; and X.509 is slow to import.
     from cryptography import x509
@@ -147,14 +147,18 @@ def svid_from_pem(chain_pem: bytes, key_pem: bytes, bundle_pem: bytes) -> Svid:
         leaf = x509.load_pem_x509_certificates(chain_pem)[0]
         key = load_pem_private_key(key_pem, None)
         roots = x509.load_pem_x509_certificates(bundle_pem)
-    except (ValueError, TypeError):
+        spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        own = key.public_key().public_bytes(*spki) == leaf.public_key().public_bytes(*spki)
+        uris = _uris(leaf)
+    except Exception as error:  # noqa: BLE001 - as for a peer's
         raise BadSvidError(
-            "An SVID cannot be read.", fix="It needs PEM, the key unlocked."
+            "An SVID cannot be read.",
+            why=type(error).__name__,
+            fix="It needs PEM, the key unlocked.",
         ) from None
-    spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
+    if not own:
         raise BadSvidError("The private key does not belong to the SVID.")
-    found = sole_id(_uris(leaf))
+    found = sole_id(uris)
     ends_at = leaf.not_valid_after_utc.timestamp()
     roots_pem = b"".join(root.public_bytes(Encoding.PEM) for root in roots)
     return Svid(found, chain_pem, key_pem, roots_pem, ends_at)
@@ -209,7 +213,12 @@ def peer_spiffe_id(ssl_object: ssl.SSLObject | ssl.SSLSocket) -> str:
 
 
 def tls_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> TlsPeer | None:
-    """Return who is at the other end; None without TLS or without a verified certificate."""
+    """Return who is at the other end; None without TLS or without a verified certificate.
+
+    Raises:
+        BadSvidError: the certificate cannot be read.
+
+    """
     # Python fills the dictionary only where the context verifies, so an unverified one names nobody.
     shown = ssl_object.getpeercert() if ssl_object is not None else None
     data = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
@@ -217,7 +226,12 @@ def tls_peer(ssl_object: ssl.SSLObject | ssl.SSLSocket | None) -> TlsPeer | None
 
 
 def grpc_peer(auth_context: "Mapping[str, Iterable[bytes]]") -> TlsPeer | None:
-    """Return who is at the other end of a gRPC call, of `context.auth_context()`; None where nobody showed."""
+    """Return who is at the other end of a gRPC call, of `context.auth_context()`; None where nobody showed.
+
+    Raises:
+        BadSvidError: the certificate cannot be read.
+
+    """
     pem = next(iter(auth_context.get("x509_pem_cert", ())), None)
     return _peer_of_pem(pem) if pem else None
 
@@ -226,14 +240,24 @@ def grpc_peer(auth_context: "Mapping[str, Iterable[bytes]]") -> TlsPeer | None:
 def _peer_of_der(data: bytes) -> TlsPeer | None:
     from cryptography import x509
 
-    return _peer(x509.load_der_x509_certificate(data))
+    return _peer_read(x509.load_der_x509_certificate, data)
 
 
 @lru_cache(maxsize=1024)
 def _peer_of_pem(data: bytes) -> TlsPeer | None:
     from cryptography import x509
 
-    return _peer(x509.load_pem_x509_certificate(data))
+    return _peer_read(x509.load_pem_x509_certificate, data)
+
+
+def _peer_read(load: "Callable[[bytes], x509.Certificate]", data: bytes) -> TlsPeer:
+    """Read a certificate whose chain was verified. Raises BadSvidError."""
+    try:
+        return _peer(load(data))
+    except Exception as error:  # noqa: BLE001 - an unknown version is an error of its own, a name no ASCII another
+        raise BadSvidError(
+            "The certificate of the peer cannot be read.", why=type(error).__name__
+        ) from None
 
 
 def _peer(certificate: "x509.Certificate") -> TlsPeer:
@@ -241,7 +265,7 @@ def _peer(certificate: "x509.Certificate") -> TlsPeer:
 
     try:
         found = sole_id(_uris(certificate))
-    except (BadSvidError, ValueError):
+    except Exception:  # noqa: BLE001 - whatever its names are, they are no id
         found = ""
     ends_at = certificate.not_valid_after_utc.timestamp()
     return TlsPeer(found, certificate.fingerprint(hashes.SHA256()), ends_at)

@@ -4,7 +4,8 @@
     rate         token buckets, a caller and a skill of it
     breaker      a skill whose handler keeps failing rests
     warrant      a shown capability must allow this call, and prove its holder
-                 (tenuo_warrants is the engine, digest the hash of what a request says, show_warrant what a client adds)
+                 (tenuo_warrants is the engine, digest the hash of what a request says, show_warrant what a client adds,
+                 endpoint_proof the proof for an endpoint that is not A2A's)
     schema       declared inputs and outputs of a skill
     guard        hooks of the operator: allow, redact, hold, refuse
     audit        what was tried and how it ended, in a chain that shows when it was changed

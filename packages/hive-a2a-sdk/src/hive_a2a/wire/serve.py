@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from hive_a2a.asgi import WHOLE_KEY, AsgiApp
 from hive_a2a.errors import A2AError
-from hive_a2a.identity.svid import TLS_PEER, TlsPeer, tls_peer
+from hive_a2a.identity.svid import TLS_PEER, BadSvidError, TlsPeer, tls_peer
 from hive_a2a.policy import WireLimits
 from hive_a2a.wire.corked import CorkedTransport
 
@@ -50,7 +50,11 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._corked = CorkedTransport(transport, self.loop)
         super().connection_made(self._corked)
-        peer = tls_peer(transport.get_extra_info("ssl_object"))
+        try:
+            peer = tls_peer(transport.get_extra_info("ssl_object"))
+        except BadSvidError:
+            transport.abort()
+            return
         if self._server.admits is not None and not self._server.admits(peer):
             # Before a byte of a request is looked at.
             transport.abort()

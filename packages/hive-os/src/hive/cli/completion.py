@@ -1,11 +1,14 @@
 """Names for the shell's tab key, asked from a running node: fast, and silent where there is none."""
 
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from hive.cli.client import OperatorClient
+
+if TYPE_CHECKING:
+    from hive.web.relations import RelationLine
 from hive.core.ids import plain_text
 
 TIMEOUT_S: Final = 0.5
@@ -23,6 +26,32 @@ def server_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return [one for one in tool_names(ctx, _param, incomplete) if "." not in one]
 
 
+def foreign_nodes(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the foreign nodes that are known."""
+    from hive.web.nodes import ForeignNodeLine
+
+    found = _asked(ctx, "nodes", list[ForeignNodeLine])
+    return [CompletionItem(one.node) for one in found if one.node.startswith(incomplete)]
+
+
+def issued_identities(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return what may be revoked: ids that are in use, and serials that count."""
+    from hive.web.identity import IssuedSvidLine
+
+    found = _asked(ctx, "identity-issued", list[IssuedSvidLine])
+    named = {one.spiffe_id: "an agent" for one in found}
+    named |= {one.serial: f"{one.kind} of {one.spiffe_id}" for one in found if not one.denied}
+    return [
+        CompletionItem(name, help=told)
+        for name, told in named.items()
+        if name.startswith(incomplete)
+    ][:NAMES_MAX]
+
+
 def waiting_calls(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
@@ -33,6 +62,19 @@ def waiting_calls(
         CompletionItem(one.id, help=f"{one.verb} {one.target}")
         for one in _asked(ctx, "approvals", list[ApprovalLine])
         if one.state == "waiting" and one.id.startswith(incomplete)
+    ][:NAMES_MAX]
+
+
+def minted_warrants(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return ids of warrants that the node gave out, each with its holder."""
+    from hive.web.warrants import WarrantLine
+
+    return [
+        CompletionItem(one.id, help=one.holder[:16])
+        for one in _asked(ctx, "warrants", list[WarrantLine])
+        if one.id.startswith(incomplete)
     ][:NAMES_MAX]
 
 
@@ -47,6 +89,58 @@ def oauth_grants(
         for one in _asked(ctx, "mcp-grants", list[OauthGrantLine])
         if one.id.startswith(incomplete)
     ][:NAMES_MAX]
+
+
+def agent_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of agents that begin as typed."""
+    from hive.web.values import AgentStatus
+
+    found = _asked(ctx, "agents", list[AgentStatus])
+    return [one.name for one in found if one.name.startswith(incomplete)][:NAMES_MAX]
+
+
+def quarantined_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of agents in quarantine that begin as typed."""
+    from hive.web.watchdog import QuarantinedAgent
+
+    found = _asked(ctx, "quarantine", list[QuarantinedAgent])
+    return [one.agent for one in found if one.agent.startswith(incomplete)][:NAMES_MAX]
+
+
+def trusted_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of trusted keys that begin as typed."""
+    from hive.web.trust import TrustLine
+
+    found = _asked(ctx, "trust", list[TrustLine])
+    return [one.name for one in found if one.name.startswith(incomplete)][:NAMES_MAX]
+
+
+def related_things(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return objects that something is written down of."""
+    return sorted({one.object for one in _written(ctx) if one.object.startswith(incomplete)})
+
+
+def relation_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return names of relations of the object that was typed before."""
+    kind = str(ctx.params.get("thing") or ctx.params.get("kind") or "").partition(":")[0]
+    return sorted({one for one in _defined(ctx, kind) if one.startswith(incomplete)})
+
+
+def relation_subjects(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return subjects that are written down somewhere."""
+    return sorted({one.subject for one in _written(ctx) if one.subject.startswith(incomplete)})
+
+
+def _written(ctx: click.Context) -> "list[RelationLine]":
+    from hive.web.relations import RelationLine
+
+    return _asked(ctx, "relations", list[RelationLine])[:NAMES_MAX]
+
+
+def _defined(ctx: click.Context, kind: str) -> list[str]:
+    """Return the relations of a type, as the node tells them one by one."""
+    found = _asked(ctx, "relation-names", list[str])
+    return [name for of, _, name in (one.partition("#") for one in found) if kind in ("", of)]
 
 
 def _names(ctx: click.Context) -> list[str]:

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +20,10 @@ from hive.web.ports import Console
 from hive.web.secrets import Rekeyed
 from hive.web.spend import CostQuestion
 from hive.web.values import BackupDone, Examination
+
+if TYPE_CHECKING:
+    from hive.node.proofs import NodeProofs
+    from hive.web.proofs import RecordLine
 
 Result = TypeVar("Result")
 
@@ -100,6 +104,27 @@ def offline(settings: Settings, ask: Callable[[Console], Awaitable[Result]]) -> 
             return await ask(console)
 
     return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def proved(settings: Settings, ask: "Callable[[NodeProofs], Awaitable[Result]]") -> Result:
+    """Prove something about the records of a node that does not run."""
+
+    async def run() -> Result:
+        from hive.node.alone import open_proofs
+
+        async with open_proofs(settings) as proofs:
+            return await ask(proofs)
+
+    return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def recorded(settings: Settings) -> "list[RecordLine]":
+    """Return the whole record of a node that does not run."""
+
+    async def read(proofs: "NodeProofs") -> "list[RecordLine]":
+        return [line async for line in proofs.record()]
+
+    return proved(settings, read)
 
 
 def summed_cost(settings: Settings, question: CostQuestion) -> CostReport:

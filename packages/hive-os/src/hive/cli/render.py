@@ -245,13 +245,14 @@ def token_rows(tokens: Sequence[TokenSummary]) -> Iterator[str]:
         (
             token.id,
             token.owner,
-            ", ".join(token.agents) or "all",
+            token.role or "client",
+            ", ".join(token.agents) or ("-" if token.role else "all"),
             token.expires_at.date().isoformat() if token.expires_at else "never",
             "revoked" if token.revoked else "valid",
         )
         for token in tokens
     )
-    return table(("ID", "OWNER", "AGENTS", "EXPIRES", "STATE"), rows)
+    return table(("ID", "OWNER", "ROLE", "AGENTS", "EXPIRES", "STATE"), rows)
 
 
 def mebibytes(size_bytes: int) -> str:

@@ -15,6 +15,7 @@ from hive.core.ids import AgentId, CallId, OwnerId, SandboxId, SpanId, TaskId, T
 from hive.core.json import Json
 
 NO_OWNER: Final = OwnerId("")
+WORKLOAD: Final = "spiffe://"
 
 
 class Verb(StrEnum):
@@ -62,15 +63,36 @@ class Principal:
     sandbox: SandboxId | None = None
     turn: TurnId | None = None
 
+    @property
+    def is_workload(self) -> bool:
+        """Tell whether a program speaks: an agent of this node, or whoever showed the certificate of a workload."""
+        return self.kind is PrincipalKind.AGENT or self.name.startswith(WORKLOAD)
+
+    @property
+    def is_person(self) -> bool:
+        """Tell whether people stand behind it, so that its words are a user's."""
+        people = self.kind in (PrincipalKind.OPERATOR, PrincipalKind.CLIENT)
+        return people and not self.is_workload
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+
+class Integrity(StrEnum):
+    """How far a value can be trusted, from most to least: what is made of several has the least of them."""
+
+    SYSTEM = "system"
+    USER = "user"
+    EXTERNAL = "external"
+    INFERRED = "inferred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """Where a value comes from and who may read it; computed by the node alone."""
 
-    integrity: str = "user"
+    integrity: Integrity = Integrity.USER
+    sources: frozenset[str] = frozenset()
     readers: frozenset[str] = frozenset()
 
 
@@ -135,6 +157,7 @@ class ObligationKind(StrEnum):
 
     APPROVAL = "approval"
     REDACT = "redact"
+    LIMIT = "limit"
     RAISE_TIER = "raise_tier"
     RECORD_FULL = "record_full"
 

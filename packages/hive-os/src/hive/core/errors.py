@@ -24,9 +24,15 @@
     ├── AgentFailedError           E063   the agent itself raised
     ├── LedgerError                E070   the record cannot be written or does not verify
     │   ├── EpochLostError         E071   this node may no longer append
-    │   └── DiskFloorError         E072   too little disk is left to record new calls
+    │   ├── DiskFloorError         E072   too little disk is left to record new calls
+    │   └── WitnessAwayError       E073   the witness of checkpoints cannot be asked
     ├── NodeUnreachableError       E080   no node runs, or it does not answer
-    └── IdentityError              E090   a token, key or signature is not valid
+    ├── IdentityError              E090   a token, key or signature is not valid
+    │   ├── RoleError              E091   the role of your token does not reach that far
+    │   ├── DeniedError            E092   this identity was revoked, or there is none
+    │   └── QuotaExceededError     E093   too many identities were asked for
+    ├── PolicyError                E100   a policy bundle cannot be used
+    └── SupplyError                E110   a signed package is not what it says
 
 `hive explain E012` prints a page: the class's own docstring. How an error looks on a wire (HTTP, JSON-RPC)
 is decided at the door that speaks it; nothing here knows a status code.
@@ -277,6 +283,16 @@ class EpochLostError(LedgerError):
     code = "E071"
 
 
+class WitnessAwayError(LedgerError):
+    """The witness of the ledger's checkpoints cannot be asked now.
+
+    Checkpoints are signed by the node alone until it answers again; the next one that it signs covers them.
+    `HIVE_WITNESS_URL` names it.
+    """
+
+    code = "E073"
+
+
 class DiskFloorError(LedgerError):
     """Too little disk is left to record new calls.
 
@@ -304,6 +320,56 @@ class IdentityError(HiveError):
     """
 
     code = "E090"
+
+
+class RoleError(IdentityError):
+    """The role of your token does not reach that far.
+
+    A viewer looks, an approver answers questions as well, an operator runs agents as well, an admin does all. An admin
+    makes another token: `hive token issue NAME --role approver`.
+    """
+
+    code = "E091"
+
+
+class DeniedError(IdentityError):
+    """This identity was revoked, or there is none for whoever asks.
+
+    `hive identity show` lists what is denied. A sandbox has its agent's identity for as long as it lives; what was
+    issued in it counts no more when it has ended.
+    """
+
+    code = "E092"
+
+
+class QuotaExceededError(IdentityError):
+    """Too many identities were asked for.
+
+    A sandbox and a node may each have so many in a time; a while later there are some again. A client of the
+    Workload API needs one stream, which brings it each renewal.
+    """
+
+    code = "E093"
+
+
+class PolicyError(HiveError):
+    """A policy bundle cannot be used.
+
+    A rule does not compile, a test of it fails, or its signature is not of a key that is trusted. What stood before
+    still stands. `hive policy test BUNDLE` says more, without a node.
+    """
+
+    code = "E100"
+
+
+class SupplyError(HiveError):
+    """A package's signature, statement or bill of materials is not what it has to be.
+
+    In production only what a trusted key or identity signed is deployed. `hive agent verify SOURCE` says what was
+    found, `hive trust list` whom this node trusts; a source that was changed on purpose is signed again.
+    """
+
+    code = "E110"
 
 
 def all_errors(root: type[HiveError] = HiveError) -> Iterator[type[HiveError]]:

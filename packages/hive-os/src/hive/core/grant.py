@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from hive.core.allow_rules import TOOL, AllowRule, cut_rules
 from hive.core.call import sha256_hex
 from hive.core.json import encode
 
@@ -81,6 +82,7 @@ class Grant:
     """What one sandbox may reach; empty by default.
 
     `models` and `agents` hold names or the single word `*`; `tools` holds `server.tool`, `server.*` or `*`.
+    `rules` add conditions to tools and hosts that are named there.
     """
 
     paths: tuple[PathRule, ...] = ()
@@ -92,6 +94,7 @@ class Grant:
     gpu: bool = False
     packages: bool = False
     limits: Limits = field(default_factory=Limits)
+    rules: tuple[AllowRule, ...] = ()
 
     def cut(self, ceiling: "Grant") -> "Grant":
         """Return what both grants allow; never wider than either."""
@@ -105,6 +108,9 @@ class Grant:
             gpu=self.gpu and ceiling.gpu,
             packages=self.packages and ceiling.packages,
             limits=self.limits.cut(ceiling.limits),
+            rules=tuple(
+                sorted((*cut_rules(self.rules, ceiling.rules), *_cut_passed_on(self, ceiling)))
+            ),
         )
 
     def allows_host(self, host: str, port: int) -> bool:
@@ -131,6 +137,9 @@ class Grant:
 
 
 ANY: Final = "*"
+PROVIDER: Final = "provider"
+"""No tool server has this name: it stands for what providers of models run on their own side."""
+PROVIDER_TOOL: Final = f"{PROVIDER}.tools"
 
 
 def _cut_names(asked: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,6 +169,18 @@ def _cut_hosts(asked: tuple[HostRule, ...], allowed: tuple[HostRule, ...]) -> tu
                 kept.append(HostRule(host=rule.host, ports=ports))
                 break
     return tuple(kept)
+
+
+def _cut_passed_on(asked: Grant, ceiling: Grant) -> tuple[AllowRule, ...]:
+    """Return what may still be passed on: what one side says where the other bounds no tool at all."""
+    sides = [
+        (one.tools, [rule for rule in one.rules if rule.kind == TOOL]) for one in (asked, ceiling)
+    ]
+    free = [ANY in tools and not rules for tools, rules in sides]
+    if sides[0] != sides[1] and not any(free):
+        return ()
+    given = ceiling if free[0] else asked
+    return tuple(rule for rule in given.rules if rule.pass_on)
 
 
 def _path_within(rule: PathRule, allowed: tuple[PathRule, ...]) -> bool:

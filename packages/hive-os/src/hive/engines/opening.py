@@ -3,17 +3,33 @@
 Two steps, because both engines start side by side: each is spawned first, then both are waited for.
 """
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from hive.core.clock import Clock
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines.migrations import Migration
 from hive.engines.ports import Database, Messaging
+
+ClientTls: TypeAlias = Callable[[str], ssl.SSLContext]
+"""Give the TLS context of one new connection to the server with this SPIFFE id; it shows this node's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerProof:
+    """How a database server shows who it is: by a SPIFFE id, by its name under roots in a file (PEM), or by both."""
+
+    server_id: str = ""
+    roots: str = ""
+
+
+DatabaseTls: TypeAlias = Callable[[ServerProof], ssl.SSLContext]
+"""Give the TLS context of one new connection to the database; it shows this node's own SVID, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +40,8 @@ class EngineOpening:
     settings: Settings
     clock: Clock
     randomness: Randomness
+    client_tls: ClientTls | None = None
+    database_tls: DatabaseTls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

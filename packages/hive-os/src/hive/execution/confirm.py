@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
+from hive.core.allow_rules import AllowRule
 from hive.core.errors import SpecError
-from hive.core.grant import ANY, Access, Grant, HostRule, Limits, PathRule
+from hive.core.grant import ANY, PROVIDER_TOOL, Access, Grant, HostRule, Limits, PathRule
 from hive.core.ids import plain_text
 from hive.core.spec import AgentSpec, StartKind
 
@@ -137,6 +138,7 @@ def grant_lines(grant: Grant) -> list[str]:
         ("uses", grant.tools),
     ):
         lines += [_name_line(what, one) for one in names]
+    lines += [_rule_line(rule) for rule in grant.rules]
     if grant.gpu:
         lines.append("uses a GPU")
     if grant.packages:
@@ -151,9 +153,18 @@ _NOUN: Final = {"runs": "program", "asks": "model", "calls": "agent", "uses": "t
 def _name_line(verb: str, name: str) -> str:
     if name == ANY:
         return f"{verb} ANY {_NOUN[verb].upper()}"
+    if verb == "uses" and name == PROVIDER_TOOL:
+        return "lets providers of models search, browse and run tools on their own side"
     if name.endswith(f".{ANY}"):
         return f"{verb} all tools of the server {name[:-2]}"
     return f"{verb} the {_NOUN[verb]} {name}"
+
+
+def _rule_line(rule: AllowRule) -> str:
+    conditions = ", ".join(f"{name}={text}" for name, text in rule.arguments) or "any argument"
+    if rule.pass_on:
+        return f"lets agents that it calls use the {rule.kind} {rule.name}: {conditions}"
+    return f"only so, the {rule.kind} {rule.name}: {conditions}"
 
 
 def _limit_lines(limits: Limits) -> list[str]:

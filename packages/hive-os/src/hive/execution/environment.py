@@ -76,7 +76,13 @@ class Environments:
             doors=doors,
             store=self._store,
             limits=self._limits,
+            clock=clock,
         )
+
+    @property
+    def clock(self) -> Clock:
+        """Return the clock by which releases are young or old."""
+        return self._clock
 
     @property
     def driver(self) -> SandboxDriver:
@@ -114,6 +120,8 @@ class Environments:
             find_uv(self._settings.uv_bin).version,
             plan.allow_build,
             plan.source if local else "",
+            *([self._settings.package_age_days] if self._settings.package_age_days else ()),
+            *(["lock", plan.lock] if plan.lock else ()),
         )
         return sha256_hex(encode(parts))[:40]
 

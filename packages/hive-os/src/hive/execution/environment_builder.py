@@ -7,16 +7,19 @@ looked at from outside; only then is bytecode compiled, by the bare interpreter,
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 
+from hive.core.clock import Clock
 from hive.core.errors import BuildError, ConfigError
 from hive.core.grant import Access, Grant, HostRule, Limits, PathRule
 from hive.core.ids import OwnerId, plain_text
 from hive.core.settings import Settings
 from hive.execution import environment_index as index
+from hive.execution import environment_lock as locks
 from hive.execution import environment_startup as startup
 from hive.execution.environment_python import Interpreter, UvProgram, find_uv
 from hive.execution.environment_store import BuildFolder, EnvironmentStore
@@ -28,6 +31,7 @@ PROXY: Final = "http://127.0.0.1:4101"
 UV_INSIDE: Final = "/opt/hive-builder/uv"
 WORK_INSIDE: Final = "/opt/hive-builder/work"
 CACHE_INSIDE: Final = "/opt/hive-builder/cache"
+LOCKED: Final = "locked.txt"
 LINES_KEPT: Final = 60
 LINES_TOLD: Final = 12
 
@@ -72,7 +76,8 @@ class BuildLimits:
 class EnvironmentPlan:
     """What an environment is made of; equal plans are one environment.
 
-    `source` is the staged copy of the agent's folder, for requirements that are files in it.
+    `source` is the staged copy of the agent's folder, for requirements that are files in it, and for the lock that
+    `lock` names: with one, what it pins is installed and nothing else.
     """
 
     owner: OwnerId
@@ -80,6 +85,7 @@ class EnvironmentPlan:
     interpreter: Interpreter
     allow_build: bool = False
     source: str = ""
+    lock: str = ""
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -106,8 +112,10 @@ class EnvironmentBuilder:
         doors: BuilderDoors,
         store: EnvironmentStore,
         limits: BuildLimits,
+        clock: Clock,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._driver = driver
         self._doors = doors
         self._store = store
@@ -137,13 +145,38 @@ class EnvironmentBuilder:
             step = _Step(self, opening, url, on_line)
             await step.run(_venv(plan, place), (*mounts, keep), "An empty environment")
             before = await to_thread.run_sync(startup.skeleton, folder.environment)
-            await step.run(_install(plan, place), (*mounts, keep), "The agent's environment")
+            if plan.lock:
+                await self._write_locked(step, plan, folder.work)
+            await step.run(
+                _install(plan, place, self._age()), (*mounts, keep), "The agent's environment"
+            )
+            if plan.lock:
+                fits = (*_uv(plan), *locks.FITS, "--python", f"{place}/bin/python")
+                argv = (*fits, "--requirements", f"{WORK_INSIDE}/requirements.txt")
+                await step.run(argv, mounts, "What fits both the requirements and their lock")
             await to_thread.run_sync(startup.check_skeleton, folder.environment, before)
             await to_thread.run_sync(
                 lambda: startup.check_startup(folder.environment, allow_build=plan.allow_build)
             )
             # A file that does not compile is one the package never imports: no reason to fail.
             await step.run(_compile(plan, place), mounts, "")
+
+    async def _write_locked(self, step: "_Step", plan: EnvironmentPlan, work: Path) -> None:
+        """Put what the lock pins beside the requirements."""
+        lines: list[str] = []
+        export = (*_uv(plan), *locks.EXPORT, "--python", plan.interpreter.path)
+        argv = (*export, "--directory", plan.source)
+        await step.run(argv, self._reads(plan, work), "The list of what its lock pins", lines)
+        pinned = locks.locked_lines(lines)
+        await to_thread.run_sync(_write_lines, work / LOCKED, pinned)
+
+    def _age(self) -> tuple[str, ...]:
+        """Return what keeps releases out that are younger than the operator wants."""
+        days = self._settings.package_age_days
+        if not days:
+            return ()
+        before = self._clock.now() - timedelta(days=days)
+        return ("--exclude-newer", before.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     @property
     def uv(self) -> UvProgram:
@@ -167,7 +200,7 @@ class EnvironmentBuilder:
         async with self._doors.open(plan.owner, Grant(hosts=hosts)) as opening:
             step = _Step(self, opening, url, found.append)
             mounts = (*self._reads(plan, folder.work), keep)
-            await step.run(_resolve(plan), mounts, "The list of packages")
+            await step.run(_resolve(plan, self._age()), mounts, "The list of packages")
         return found
 
     async def command(
@@ -233,10 +266,14 @@ class EnvironmentBuilder:
     def _write_work(self, work: Path, plan: EnvironmentPlan) -> None:
         # A file of the source is named where it lies inside, which is where it lies outside.
         lines = [plan.source + one[1:] if one.startswith("./") else one for one in plan.packages]
-        (work / "requirements.txt").write_text("".join(f"{line}\n" for line in lines))
-        (work / "constraints.txt").write_text("".join(f"{line}\n" for line in plan.constraints))
+        _write_lines(work / "requirements.txt", lines)
+        _write_lines(work / "constraints.txt", plan.constraints)
         if self._settings.ssl_cert_file:
             (work / "roots.pem").write_bytes(_roots(self._settings.ssl_cert_file))
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def _roots(path: str) -> bytes:
@@ -265,13 +302,21 @@ class _Step:
         self._url = url
         self._on_line = on_line
 
-    async def run(self, argv: Sequence[str], mounts: Sequence[PathRule], what: str) -> None:
-        """Run one command; `what` failed when it does ("": it may fail)."""
+    async def run(
+        self,
+        argv: Sequence[str],
+        mounts: Sequence[PathRule],
+        what: str,
+        answer: list[str] | None = None,
+    ) -> None:
+        """Run one command; `what` failed when it does ("": it may fail). Its lines are told, or are the `answer`."""
         lines: deque[str] = deque(maxlen=LINES_KEPT)
 
         def take(line: str) -> None:
             lines.append(plain_text(line))
-            if what:
+            if answer is not None:
+                answer.append(line)
+            elif what:
                 self._on_line(lines[-1])
 
         status = await self._builder.command(argv, mounts, self._opening, self._url, take)
@@ -285,6 +330,12 @@ class _Step:
 
 def _advice(told: str) -> str:
     told = told.lower()
+    if "hash mismatch" in told:
+        return (
+            "The index has another file than the lock or the requirements name: find out why first."
+        )
+    if "require-hashes" in told or "hash-checking" in told:
+        return "Name a version and a hash of every package: `uv lock`, or `uv pip compile --generate-hashes`."
     if "no usable wheels" in told or "no-build" in told or "building source dist" in told:
         return "A package has no wheel for this Python: another version, or `--allow-build`."
     if "403" in told or "tunnel" in told or "proxy" in told or "dns" in told:
@@ -305,9 +356,11 @@ def _uv(plan: EnvironmentPlan) -> tuple[str, ...]:
     return (plan.interpreter.path, "-I", "-S", "-c", become, UV_INSIDE)
 
 
-def _install(plan: EnvironmentPlan, place: Path) -> tuple[str, ...]:
+def _install(plan: EnvironmentPlan, place: Path, age: tuple[str, ...]) -> tuple[str, ...]:
     wheels = () if plan.allow_build else ("--only-binary", ":all:")
     limits = ("--constraints", f"{WORK_INSIDE}/constraints.txt") if plan.constraints else ()
+    pinned = plan.lock or locks.demands_hashes(plan.packages)
+    hashes = ("--require-hashes",) if pinned else ()
     return (
         *_uv(plan),
         "pip",
@@ -316,12 +369,14 @@ def _install(plan: EnvironmentPlan, place: Path) -> tuple[str, ...]:
         f"{place}/bin/python",
         *wheels,
         "--requirements",
-        f"{WORK_INSIDE}/requirements.txt",
+        f"{WORK_INSIDE}/{LOCKED if plan.lock else 'requirements.txt'}",
         *limits,
+        *hashes,
+        *age,
     )
 
 
-def _resolve(plan: EnvironmentPlan) -> tuple[str, ...]:
+def _resolve(plan: EnvironmentPlan, age: tuple[str, ...]) -> tuple[str, ...]:
     wheels = () if plan.allow_build else ("--only-binary", ":all:")
     quiet = ("--quiet", "--no-deps", "--no-header", "--no-annotate", "--no-strip-extras")
     python = ("--python", plan.interpreter.path)
@@ -332,6 +387,7 @@ def _resolve(plan: EnvironmentPlan) -> tuple[str, ...]:
         *quiet,
         *python,
         *wheels,
+        *age,
         f"{WORK_INSIDE}/requirements.txt",
     )
 

@@ -21,13 +21,14 @@ from hive.core.call import sha256_hex
 from hive.core.errors import BuildError
 from hive.core.grant import Access, Grant, PathRule
 from hive.core.ids import OwnerId, plain_text, printable
-from hive.core.json import encode
+from hive.core.json import Json, encode
 from hive.core.settings import Settings
 from hive.execution import environment_startup as startup
 from hive.execution.environment import Environments
 from hive.execution.environment_builder import PROXY, BuildLimits
 from hive.execution.environment_node import NodeProgram, npm_settings, registry_host
 from hive.execution.environment_store import BuildFolder, Manifest
+from hive.execution.npm_age import aged_version, before_option, youngest
 from hive.execution.packages import PackageRef
 from hive.execution.ports import Opening
 from hive.execution.spec_file import host_rule
@@ -100,13 +101,17 @@ class NpmEnvironments:
 
         """
         lines: list[str] = []
-        words = ("view", "--json", plan.package.requirement, "version")
+        youngest_at = self.youngest()
+        fields = ("version",) if youngest_at is None else ("dist-tags", "time")
+        words = ("view", "--json", plan.package.requirement, *fields)
         store = self._environments.store
         async with (
             store.locked("npm-view", timeout_s=self._limits.timeout_s),
             store.building("npm-view") as folder,
         ):
             await self.command(plan, folder.work, words, (), on_line=lines.append)
+        if youngest_at is not None:
+            return aged_version(_view(lines), plan.package.tag, youngest_at)
         for line in reversed(lines):
             try:
                 told = json.loads(line)
@@ -116,13 +121,20 @@ class NpmEnvironments:
                 return told
         raise _failure("The version of the package", lines)
 
+    def youngest(self) -> datetime | None:
+        """Return when the youngest release that may be taken was made; None takes any."""
+        return youngest(self._environments.clock, self._settings.package_age_days)
+
     def cache(self, plan: NpmPlan) -> Path:
         """Return the folder in which npm keeps its downloads."""
         return self._environments.store.cache(plan.owner, plan.allow_build, "npm-")
 
     def digest(self, plan: NpmPlan) -> str:
         """Return what names a plan's environment."""
-        parts = ("npm", plan.owner, str(plan.package), plan.node.version, plan.allow_build)
+        parts: tuple[object, ...] = (
+            *("npm", plan.owner, str(plan.package), plan.node.version, plan.allow_build),
+            *([self._settings.package_age_days] if self._settings.package_age_days else ()),
+        )
         return sha256_hex(encode(parts))[:40]
 
     async def command(
@@ -194,7 +206,13 @@ class _NpmRecipe:
         status = await self._environments.command(
             plan,
             folder.work,
-            (*_INSTALL, *scripts, "--prefix", str(place)),
+            (
+                *_INSTALL,
+                *scripts,
+                *before_option(self._environments.youngest()),
+                "--prefix",
+                str(place),
+            ),
             (target,),
             on_line=take,
         )
@@ -304,10 +322,22 @@ def _with(opening: Opening, environment: dict[str, str]) -> Opening:
     return replace(opening, environment={**environment, **opening.environment})
 
 
+def _view(lines: Sequence[str]) -> Json:
+    """Read what `npm view` printed as one document, from its first brace on."""
+    _, brace, rest = "\n".join(lines).partition("{")
+    try:
+        document: Json = json.JSONDecoder().raw_decode(brace + rest)[0]
+    except ValueError as error:
+        raise _failure("The version of the package", lines) from error
+    return document
+
+
 def _failure(what: str, lines: Sequence[str]) -> BuildError:
     told = " ".join(lines).lower()
     advice = "Correct the name and the version, then try again."
-    if "403" in told or "tunnel" in told or "proxy" in told:
+    if "with a date before" in told:
+        advice = "It is too young for HIVE_PACKAGE_AGE_DAYS: choose an older version, or wait."
+    elif "403" in told or "tunnel" in told or "proxy" in told:
         advice = "The registry sends npm to another host: name it in HIVE_INDEX_HOSTS."
     elif "certificate" in told:
         advice = "Name the registry's certificate authority: HIVE_SSL_CERT_FILE=/path/roots.pem"

@@ -201,9 +201,11 @@ def _environment(plan: SandboxPlan, ports: Mapping[int, int], home: str) -> dict
     if not outbox:
         outbox = f"{home}/outbox"
         Path(outbox).mkdir(exist_ok=True)
+    gate = next((mount.host for mount in plan.mounts if mount.inside == GATE_INSIDE), "")
     environment = {}
     for name, value in plan.environment.items():
         for port, chosen in ports.items():
             value = value.replace(f"127.0.0.1:{port}", f"127.0.0.1:{chosen}")
+        value = value.replace(f"//{GATE_INSIDE}/", f"//{gate}/")
         environment[name] = outbox if value == OUTBOX_INSIDE else value
     return environment | {"HOME": home, "TMPDIR": home}

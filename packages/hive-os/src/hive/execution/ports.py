@@ -282,6 +282,10 @@ class SandboxDriver(Protocol):
         """Run something behind the walls and tell which stand; never "the file exists"."""
         ...
 
+    def first_process(self, sandbox: SandboxId) -> int:
+        """Return the host pid of a live sandbox's first process, 0 where there is none."""
+        ...
+
     def spawn(
         self, prepared: Prepared, grant: Grant, opening: Opening
     ) -> AbstractAsyncContextManager[Sandbox]:

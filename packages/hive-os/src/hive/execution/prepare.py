@@ -15,6 +15,7 @@ from hive.core.ids import OwnerId
 from hive.core.spec import AgentSpec, EntryPoint, StartKind
 from hive.execution.environment import Environments
 from hive.execution.environment_builder import EnvironmentPlan
+from hive.execution.environment_lock import lock_digest
 from hive.execution.environment_python import Interpreter, find_interpreter
 from hive.execution.ports import Prepared
 from hive.execution.source_copy import staged_digest, staged_path
@@ -61,12 +62,14 @@ class Preparer:
         interpreter = await to_thread.run_sync(self._interpreter, spec.python)
         python, place, digest = _bare(interpreter), "", ""
         if spec.requirements:
+            lock = await to_thread.run_sync(lock_digest, source, spec.requirements)
             plan = EnvironmentPlan(
                 owner=owner,
                 requirements=spec.requirements,
                 interpreter=interpreter,
                 allow_build=spec.allow_build,
                 source=str(source),
+                lock=lock,
             )
             manifest = await self._environments.ensure(plan, on_line=on_line)
             digest = manifest.digest

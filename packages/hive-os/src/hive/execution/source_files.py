@@ -26,11 +26,14 @@ DEPTH_MAX: Final = 32
 FILE_MAX_BYTES: Final = 64 << 20
 TOTAL_MAX_BYTES: Final = 256 << 20
 LEFT_OUT_MAX: Final = 200
+BUNDLE_ENDING: Final = ".hive-bundle.json"
+BILL_ENDING: Final = ".hive-sbom.json"
 _CHUNK_BYTES: Final = 1 << 20
+_FIRST_LINE_BYTES: Final = 128
 
 _SECRET_NAMES: Final = (
     ".env", ".env.*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.kdbx", "*.keytab",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", "_netrc", ".pypirc", ".npmrc",
+    "*.token", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".netrc", "_netrc", ".pypirc", ".npmrc",
     ".pgpass", ".htpasswd", ".git-credentials", "credentials.json", "client_secret*.json",
     "service-account*.json", ".vault-token",
 )  # fmt: skip
@@ -171,6 +174,10 @@ class _Walk:
                 raise _too_large(self._folder, f"{path} has {status.st_size} bytes")
             if self._bytes > TOTAL_MAX_BYTES:
                 raise _too_large(self._folder, f"more than {TOTAL_MAX_BYTES} bytes in all")
+            if _is_private_key(descriptor):
+                self._bytes -= status.st_size
+                self._leave(path, "holds a private key")
+                return
             sha256, size = content_digest(descriptor, path)
         executable = bool(status.st_mode & 0o100)
         self._files.append(
@@ -224,7 +231,8 @@ class _Walk:
             return "its name is not UTF-8"
         if any(fnmatch.fnmatch(path, pattern.rstrip("/")) for pattern in self._exclude):
             return "excluded"
-        return ""
+        papers = "/" not in path and name.endswith((BUNDLE_ENDING, BILL_ENDING))
+        return "a signature is no part of what it signs" if papers else ""
 
     def _take_link(self, path: str) -> None:
         """Copy what a link names if that is a visible file of the same folder, else leave it out."""
@@ -260,6 +268,12 @@ def is_secret(name: str) -> bool:
     if lower.endswith((".env.example", ".env.sample", ".env.template")):
         return False
     return lower in _SECRET_FOLDERS or any(fnmatch.fnmatch(lower, one) for one in _SECRET_NAMES)
+
+
+def _is_private_key(descriptor: int) -> bool:
+    """Tell whether a file is a private key in PEM, whatever its name: it begins as one."""
+    first = os.pread(descriptor, _FIRST_LINE_BYTES, 0).lstrip().partition(b"\n")[0]
+    return first.startswith(b"-----BEGIN ") and b"PRIVATE KEY" in first
 
 
 def _kind(entry: "os.DirEntry[str]") -> str:

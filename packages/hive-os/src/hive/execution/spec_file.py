@@ -17,6 +17,7 @@ from hive.core.errors import InvalidIdError, SpecError
 from hive.core.grant import Access, Grant, HostRule, Limits, PathRule
 from hive.core.ids import agent_id, plain_text, printable
 from hive.core.spec import AgentSkill
+from hive.execution.spec_rules import needs_rules
 
 FILE_NAME: Final = "hive-agent.toml"
 SPEC_MAX_BYTES: Final = 256 << 10
@@ -47,7 +48,10 @@ class PathTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NeedsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[needs]`: everything beyond the agent's own folder. Asked for, never given by itself."""
+    """`[needs]`: everything beyond the agent's own folder. Asked for, never given by itself.
+
+    `[[needs.tool]]` and `[[needs.host]]` name one with conditions on its arguments; see `needs_rules`.
+    """
 
     paths: tuple[str | PathTable, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -55,6 +59,8 @@ class NeedsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     models: tuple[str, ...] = ("*",)
     agents: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    tool: tuple[dict[str, str | bool | dict[str, str]], ...] = ()
+    host: tuple[dict[str, str | bool | dict[str, str]], ...] = ()
     gpu: bool = False
     packages: bool = False
 
@@ -132,16 +138,19 @@ def needs_of(table: SpecTable, *, folder: Path, home: Path) -> Grant:
     for key, value in given.items():
         if value <= 0:
             raise SpecError(f"{FILE_NAME}: limits.{key} must be above zero.", fix="Correct it.")
+    ruled_tools, tool_rules = needs_rules("tool", needs.tool, tool_name)
+    ruled_hosts, host_rules = needs_rules("host", needs.host, lambda text: host_rule(text).host)
     return Grant(
         paths=tuple(_path_rule(one, folder, home) for one in needs.paths),
-        hosts=tuple(host_rule(text) for text in needs.hosts),
+        hosts=tuple(dict.fromkeys(host_rule(text) for text in (*needs.hosts, *ruled_hosts))),
         programs=_names(needs.programs, "needs.programs"),
         models=_names(needs.models, "needs.models"),
         agents=tuple(one if one == "*" else _agent(one) for one in needs.agents),
-        tools=tuple(tool_name(one) for one in needs.tools),
+        tools=tuple(dict.fromkeys(tool_name(one) for one in (*needs.tools, *ruled_tools))),
         gpu=needs.gpu,
         packages=needs.packages,
         limits=Limits(**given),
+        rules=tuple(sorted((*tool_rules, *host_rules))),
     )
 
 

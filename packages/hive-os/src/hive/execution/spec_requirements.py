@@ -65,7 +65,8 @@ def checked_requirement(line: str, *, where: str, visible: Mapping[str, object])
     if _PACKAGE.fullmatch(text):
         return " ".join((text, *(f"--hash={one}" for one in hashes)))
     if "://" not in text and " @ " not in text and _LOCAL.fullmatch(text):
-        return _local(text, where=where, visible=visible)
+        local = _local(text, where=where, visible=visible)
+        return " ".join((local, *(f"--hash={one}" for one in hashes)))
     reason = "It is not `NAME[EXTRAS] VERSIONS ; MARKER`."
     if text.startswith("-"):
         return _refuse_option(text, where)
@@ -122,7 +123,7 @@ class _Reader:
                 fix="Write the requirements into one file.",
             )
         folder = posixpath.dirname(path)
-        for number, line in enumerate(_logical_lines(self._read(path)), start=1):
+        for number, line in enumerate(logical_lines(self._read(path)), start=1):
             where = f"{path}, requirement {number}"
             option, _, rest = line.partition(" ") if " " in line else line.partition("=")
             if option in ("-r", "--requirement", "-c", "--constraint"):
@@ -167,7 +168,13 @@ def read_requirements(
     return tuple(reader.found)
 
 
-def _logical_lines(text: str) -> list[str]:
+def logical_lines(text: str) -> list[str]:
+    """Return the lines of a requirements file: continued ones joined, without comments and empty ones.
+
+    Raises:
+        TooLargeError: one is too long.
+
+    """
     joined = re.sub(r"\\\r?\n", " ", text.removeprefix("\ufeff"))
     lines = []
     for raw in joined.splitlines():

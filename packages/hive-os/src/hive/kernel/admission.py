@@ -4,29 +4,50 @@ Fails closed: a check that crashes refuses. There is no second way in.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
+import anyio
+
 from hive.core.budget import Amounts, Unit
-from hive.core.call import Admitted, Call, Claim, Decision, Obligation, PrincipalKind, Refused, Verb
+from hive.core.call import (
+    Admitted,
+    Call,
+    Claim,
+    Decision,
+    Obligation,
+    ObligationKind,
+    PrincipalKind,
+    Refused,
+    Verb,
+)
 from hive.core.clock import Clock
 from hive.core.settings import Settings
 from hive.kernel.budgets import Budgets, Payment, SpendNotice
 from hive.kernel.checks import (
     Check,
+    Finding,
     GrantCheck,
     IdentityCheck,
+    Inquiry,
     LimitsCheck,
     LineageCheck,
     ReadinessCheck,
     SchemaCheck,
 )
 from hive.kernel.claims import ClaimBook, task_budget
+from hive.kernel.letters import MESSAGE
 from hive.kernel.loops import LoopWatch
+from hive.kernel.policies import limits_owed
 from hive.kernel.ports import CallFacts
+from hive.kernel.scans import redactions_of
 from hive.kernel.turns import RunningTurn
+from hive.security.guardrails import KINDS, nonce_scope
 
+INQUIRY_TIMEOUT_S: Final = 10.0
+CHECK_BROKE: Final = "a check failed, so the call is refused"
+_REDACTED: Final = frozenset({Verb.ASK, Verb.INVOKE, Verb.SEND})
 log: Final = logging.getLogger(__name__)
 
 
@@ -40,7 +61,9 @@ class Admission:
         clock: Clock,
         claims: ClaimBook,
         budgets: Budgets,
-        facts: Callable[[Call], CallFacts],
+        facts: Callable[[Call, bytes], CallFacts],
+        inquiries: Sequence[Inquiry] = (),
+        tries: Callable[[Call, CallFacts], Refused | None] = lambda _call, _facts: None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -48,55 +71,64 @@ class Admission:
         self._budgets = budgets
         self._loops = LoopWatch(settings.model_loop, settings.model_loop_calls, clock)
         self._facts = facts
-        self.checks: tuple[Check, ...] = (
+        self._tries = tries
+        self.checks: tuple[Check | Inquiry, ...] = (
             LimitsCheck(settings, clock),
             IdentityCheck(settings),
             SchemaCheck(),
             GrantCheck(),
+            *inquiries,
             LineageCheck(),
             ReadinessCheck(),
         )
 
-    def admit(self, call: Call) -> Decision:
+    async def admit(self, call: Call, arguments: bytes) -> Decision:
         """Ask every check; take the claims. A refusal has taken nothing."""
         try:
-            facts = self._facts(call)
+            facts = self._facts(call, arguments)
         except Exception:
             log.exception("admission.facts_failed")
             return Refused(check="facts", reason="the call cannot be judged now")
-        obligations = self._examine(call, facts)
+        obligations = await self._examine(call, facts)
         if isinstance(obligations, Refused):
             return obligations
         looped = self._loops.look(call)
         if looped is not None:
             return looped
-        claims = self._claims_of(call, facts)
+        claims = (*self._claims_of(call, facts), *limits_owed(call, obligations))
         refused_claim = self._claims.take(claims)
         if refused_claim is not None:
             return refused_claim
+        # Last, so that only what passes all else uses up the one try of a circuit.
+        waits = self._tries(call, facts)
+        if waits is not None:
+            self._claims.give_back(claims)
+            return waits
         notice = self._loops.count(call)
         if notice is not None:
             self._claims.notice(notice)
         return Admitted(claims=claims, obligations=obligations)
 
-    def admit_again(self, call: Call) -> Refused | None:
+    async def admit_again(self, call: Call, arguments: bytes) -> Decision:
         """Ask every check about a call whose claims its first intent holds: a grant may have shrunk."""
         try:
-            examined = self._examine(call, self._facts(call))
+            examined = await self._examine(call, self._facts(call, arguments))
         except Exception:
             log.exception("admission.facts_failed")
             return Refused(check="facts", reason="the call cannot be judged now")
-        return examined if isinstance(examined, Refused) else None
+        return examined if isinstance(examined, Refused) else Admitted(obligations=examined)
 
-    def _examine(self, call: Call, facts: CallFacts) -> Refused | tuple[Obligation, ...]:
+    async def _examine(self, call: Call, facts: CallFacts) -> Refused | tuple[Obligation, ...]:
         obligations: list[Obligation] = []
         for check in self.checks:
-            match self._ask(check, call, facts):
+            match await self._ask(check, call, facts):
                 case Refused() as refused:
                     return refused
                 case Obligation() as obligation:
                     obligations.append(obligation)
-        return tuple(obligations)
+                case tuple() as several:
+                    obligations += several
+        return _owed(call, obligations)
 
     def room(self, turn: RunningTurn | None) -> Amounts:
         """Return what the tightest ceilings leave a turn now; units without a ceiling are missing."""
@@ -140,11 +172,15 @@ class Admission:
         """Claim anew for a call that goes on after a crash, in place of what its first intent holds."""
         self._claims.give_back(self._claims.claims_of_open(call.id))
         try:
-            claims = self._unit_claims(call, self._facts(call))
+            claims = self._unit_claims(call, self._facts(call, b""))
         except Exception:
             log.exception("admission.facts_failed")
             return Refused(check="facts", reason="the call cannot be judged now")
         return self._claims.take(claims) or Admitted(claims=claims)
+
+    def holds(self, call: Call, kind: str) -> bool:
+        """Tell whether the first intent of a call that goes on after a crash has a claim of a kind."""
+        return self._claims.holds(call.id, kind)
 
     def take_notices(self) -> list[SpendNotice]:
         """Return what happened to budgets since it was asked last."""
@@ -155,17 +191,25 @@ class Admission:
         self._claims.give_back(decision.claims)
 
     @staticmethod
-    def _ask(check: Check, call: Call, facts: CallFacts) -> Refused | Obligation | None:
+    async def _ask(check: Check | Inquiry, call: Call, facts: CallFacts) -> Finding:
         try:
-            return check.examine(call, facts)
+            found = check.examine(call, facts)
+            if not isinstance(found, Awaitable):
+                return found
+            with anyio.fail_after(INQUIRY_TIMEOUT_S):
+                return await found
         except Exception:
             log.exception("admission.check_crashed", extra={"check": check.name})
-            return Refused(check=check.name, reason="a check failed, so the call is refused")
+            return Refused(check=check.name, reason=CHECK_BROKE)
 
     def _claims_of(self, call: Call, facts: CallFacts) -> tuple[Claim, ...]:
         rate = Claim(
             kind="rate", scope=f"principal:{call.principal}", limit=self._settings.requests_per_s
         )
+        said = call.facts.get(MESSAGE)
+        if call.verb is Verb.SEND and isinstance(said, str):
+            sender = f"{call.principal.owner} {call.principal}"
+            return (rate, Claim(kind="nonce", scope=nonce_scope(sender, said)))
         inside = call.principal.kind is PrincipalKind.AGENT and call.task is not None
         if call.verb is not Verb.ASK or not inside or facts.grant is None:
             return (rate,)
@@ -183,6 +227,19 @@ class Admission:
             Unit.MILLISECONDS: _milliseconds(call.deadline - call.at),
         }
         return self._budgets.claims(facts.payers, reserve, call.at)
+
+
+def _owed(call: Call, obligations: list[Obligation]) -> Refused | tuple[Obligation, ...]:
+    """Refuse where something has to be taken out of what nobody can change on its way, or find."""
+    unknown = redactions_of(obligations) - frozenset(KINDS)
+    for one in obligations:
+        if one.kind is ObligationKind.REDACT and (unknown or call.verb not in _REDACTED):
+            return Refused(
+                check=one.check,
+                reason="it holds what may not leave, and it cannot be taken out on this way",
+                detail=f"no such kind: {', '.join(sorted(unknown))}" if unknown else "",
+            )
+    return tuple(obligations)
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -82,6 +82,7 @@ class SideRuns:
                     ancestors=job.ancestors,
                     ancestor_tasks=job.ancestor_tasks,
                     playback=playback,
+                    warrant=job.warrant,
                 )
                 run = TurnRun(
                     job=job,
@@ -111,7 +112,7 @@ async def _until_it_leaves(
         ends: list[TurnEnd] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
-            ends.append(await run.run(playback.history))
+            ends.append(await run.run(playback.history, tasks))
             tasks.cancel_scope.cancel()
         return ends[0]
     finally:

@@ -4,13 +4,30 @@ A check is pure: a call and its facts in, an objection or nothing out. `CHEAP` n
 stranger costs little; `INFORMED` judges with the facts that were fetched once.
 """
 
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Final, Protocol, TypeAlias
 
 from hive.core.call import Call, Obligation, PrincipalKind, Refused, Verb
 from hive.core.clock import Clock
+from hive.core.grant import PROVIDER_TOOL
 from hive.core.settings import Settings
-from hive.kernel.ports import AgentState, CallFacts
+from hive.kernel.ports import PROVIDER_TOOLS, AgentState, CallFacts
 from hive.kernel.turns import CHAIN_DEPTH_MAX
+
+_NO_PROVIDER_TOOLS: Final = f"its grant does not name {PROVIDER_TOOL}, and the model's provider would search or run tools for it"
+
+Finding: TypeAlias = Refused | Obligation | tuple[Obligation, ...] | None
+"""What a check has to say: an objection, what is owed, or nothing."""
+
+
+class Inquiry(Protocol):
+    """A question to a layer that may have to ask elsewhere: warrant, policy, labels, guard."""
+
+    name: str
+
+    def examine(self, call: Call, facts: CallFacts) -> Awaitable[Finding] | Finding:
+        """Object, oblige, or have nothing to say. Raising, or no answer in time, is a refusal."""
+        ...
 
 
 class Check(Protocol):
@@ -88,6 +105,10 @@ class GrantCheck:
             return None
         allowed = False
         if call.verb is Verb.ASK:
+            if call.facts.get(PROVIDER_TOOLS) is True and not facts.grant.allows_tool(
+                PROVIDER_TOOL
+            ):
+                return Refused(check=self.name, reason=_NO_PROVIDER_TOOLS)
             allowed = facts.grant.allows_model(call.target)
         elif call.verb is Verb.REACH:
             host, _, port = call.target.rpartition(":")

@@ -108,14 +108,19 @@ class ClaimBook:
                 self._nonces[claim.scope] = None
 
     def restore_open(self, task: TaskId, call: CallId, claims: tuple[Claim, ...]) -> None:
-        """Hold the reservations of a call that was under way when the node died, once."""
+        """Hold the reservations of a call that was under way when the node died, once, and know its yes."""
         if call in self._open_calls:
             return
         budgets = tuple(one for one in claims if one.kind == "budget" and unit_of(one.scope))
-        self._open_calls[call] = (task, budgets)
+        yeses = tuple(one for one in claims if one.kind == "approval")
+        self._open_calls[call] = (task, (*budgets, *yeses))
         for claim in budgets:
             self._spent[claim.scope] = self._spent.get(claim.scope, 0) + claim.amount
             self._held[claim.scope] = self._held.get(claim.scope, 0) + claim.amount
+
+    def holds(self, call: CallId, kind: str) -> bool:
+        """Tell whether a call that goes on after a crash has a claim of a kind."""
+        return any(one.kind == kind for one in self._open_calls.get(call, (None, ()))[1])
 
     def claims_of_open(self, call: CallId) -> tuple[Claim, ...]:
         """Return the reservations of a call that goes on after a crash; it must settle them."""

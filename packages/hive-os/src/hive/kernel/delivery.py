@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from hive.core.call import Call
+from hive.core.call import Call, Verb
 from hive.core.clock import Clock
 from hive.core.errors import StateError
 from hive.core.ids import TaskId
@@ -23,12 +23,15 @@ def within_turn(turn: RunningTurn | None, call: Call, clock: Clock) -> Iterator[
             yield
             return
         turn.calls.add(scope)
+        if call.verb is Verb.REACH:
+            turn.connections.add(scope)
         if turn.over:  # it ended while the intent was written
             scope.cancel()
         try:
             yield
         finally:
             turn.calls.discard(scope)
+            turn.connections.discard(scope)
 
 
 @contextmanager

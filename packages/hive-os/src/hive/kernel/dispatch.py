@@ -4,14 +4,14 @@ This is the gate as the doors see it (`kernel.ports.Gate`); there is no other wa
 a tool or a host.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import anyio
 
 from hive.core.budget import Amounts
-from hive.core.call import Admitted, Outcome, Principal, Refused
+from hive.core.call import Admitted, Call, Outcome, Principal, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.errors import StateError
 from hive.core.ids import AgentId, SandboxId, TaskId, plain_text
@@ -23,10 +23,12 @@ from hive.kernel.delivery import within_turn
 from hive.kernel.desk import TaskDesk
 from hive.kernel.entrance import Entrance
 from hive.kernel.feed import TaskFeed
+from hive.kernel.flows import Flows
 from hive.kernel.outcomes import append_patiently
 from hive.kernel.passage import LivePassage, RecordedPassage
 from hive.kernel.ports import Act, Attempt, Delivery, Passage, TaskPage, TaskQuery
 from hive.kernel.record import event, result
+from hive.kernel.scans import Scans, redactions_of
 from hive.kernel.sending import MessageSender
 from hive.kernel.supervisor import Supervisor
 from hive.kernel.turns import RunningTurn, TurnBook
@@ -49,6 +51,8 @@ class Dispatcher:
         turns: TurnBook,
         feed: TaskFeed,
         desk: TaskDesk,
+        flows: Flows,
+        scans: Scans,
         clock: Clock,
     ) -> None:
         self._admission = admission
@@ -59,6 +63,8 @@ class Dispatcher:
         self._turns = turns
         self._feed = feed
         self._desk = desk
+        self._flows = flows
+        self._scans = scans
         self._clock = clock
 
     def resolve_handle(self, sandbox: SandboxId, handle: str) -> Principal | Refused:
@@ -76,29 +82,41 @@ class Dispatcher:
     async def deliver(self, attempt: Attempt, act: Act) -> AsyncIterator[Refused | Passage]:
         """Admit a call, record it, let the deed pass, record how it ended."""
         turn = self._turns.running(attempt.principal.turn)
+        self._sender.show(attempt.warrant)
         call = self._entrance.make(attempt, turn)
         recorded = self._entrance.recorded(call, turn, attempt.arguments)
         if isinstance(recorded, Refused):
             yield recorded
             return
         if recorded is not None and recorded.outcome is not None:
+            self._hear(call, recorded.frames, turn)
             yield RecordedPassage(recorded_again(call, recorded.id), recorded.frames)
             return
         if recorded is not None:
             call = recorded_again(call, recorded.id)
-            decision = await self._entrance.judge_again(call) or self._admission.claim_again(call)
-        else:
-            decision = await self._entrance.admit_and_record(call, attempt.arguments)
+        with self._scans.beside(call, attempt.aside):
+            if recorded is not None:
+                decision = await self._entrance.judge_again(call, attempt.arguments)
+            else:
+                decision = await self._entrance.admit_and_record(call, attempt.arguments)
         if isinstance(decision, Refused):
             await self._entrance.tell_notices(call)
             yield decision
             return
-        passage = LivePassage(call, act)
+        if call.verb in (Verb.REACH, Verb.ASK):
+            # An agent acts on what a connection or a stream brings while it is still open.
+            self._flows.hear(call, None, turn)
+        passage = LivePassage(call, act, lambda kept: self._hear(call, kept, turn))
+        passage.redact = redactions_of(decision.obligations)
         with within_turn(turn, call, self._clock), self._entrance.span(call, turn) as span:
             async with self._passing(passage, decision, turn):
                 yield passage
             if span is not None and passage.outcome is not Outcome.OK:
                 span.fail(passage.outcome)
+
+    def _hear(self, call: Call, frames: Sequence[bytes] | None, turn: RunningTurn | None) -> None:
+        self._flows.hear(call, frames, turn)
+        self._scans.hear(call, frames, turn)
 
     async def send(self, attempt: Attempt, agent: AgentId, message: Message) -> Refused | Delivery:
         """Admit a message for an agent, make it durable, wake the agent.

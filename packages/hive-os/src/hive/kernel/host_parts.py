@@ -13,6 +13,7 @@ from hive.core.randomness import Randomness
 from hive.core.task import Message
 from hive.execution.ports import Sandbox, SandboxDriver
 from hive.kernel.feed import TaskFeed
+from hive.kernel.flows import Flows
 from hive.kernel.jobs import TurnJob
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
@@ -39,6 +40,7 @@ class HostParts:
     gates: GateListener
     turns: TurnBook
     feed: TaskFeed
+    flows: Flows
     outcomes: OutcomeDesk
     logs: LogBook
     tracer: Tracer

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 import anyio
+from anyio.abc import TaskGroup
 
 from hive.core.errors import SandboxError, SpecError
 from hive.core.grant import Grant, Tier
@@ -261,7 +262,7 @@ class HostedAgent:
                 if slot.owner not in (None, job.owner) or self.parts.turns.strays(slot.id):
                     break
                 slot.owner = job.owner
-                usable = await self._run(slot, job)
+                usable = await self._run(slot, job, tasks)
                 job = None
                 if slot.dead or not usable:
                     break
@@ -287,7 +288,7 @@ class HostedAgent:
         if slot.idle is not None:
             slot.idle.cancel()
 
-    async def _run(self, slot: Slot, job: TurnJob) -> bool:
+    async def _run(self, slot: Slot, job: TurnJob, tasks: TaskGroup) -> bool:
         """Run one turn; False where the sandbox cannot be used again."""
         turn = self._begin(slot, job)
         run = TurnRun(
@@ -301,7 +302,7 @@ class HostedAgent:
             ),
         )
         try:
-            end = left_record(job, await self._turn(slot, job, turn, run))
+            end = left_record(job, await self._turn(slot, job, turn, run, tasks))
             again = end.ending is Ending.DIED and not job.canceled.is_set()
             if again or not await self._recorded(job, end):
                 await self._again(job, end)
@@ -310,7 +311,9 @@ class HostedAgent:
             self._idle.set()
         return not run.killed and end.ending not in (Ending.DIED, Ending.PARKED)
 
-    async def _turn(self, slot: Slot, job: TurnJob, turn: RunningTurn, run: TurnRun) -> TurnEnd:
+    async def _turn(
+        self, slot: Slot, job: TurnJob, turn: RunningTurn, run: TurnRun, tasks: TaskGroup
+    ) -> TurnEnd:
         """Run a turn to its end, which is a value whatever breaks: a turn is never forgotten."""
         if job.canceled.is_set():
             return TurnEnd(ending=Ending.CANCELED, reason="canceled before it began")
@@ -318,10 +321,11 @@ class HostedAgent:
             if job.rerun is not None:
                 await patiently(partial(self.parts.note_rerun, job), timeout_s=DATABASE_TIMEOUT_S)
             history = await self._history(job)
+            self.parts.flows.begin(turn, job, history)
             with self.parts.tracer.start("hive.turn", parent=job.call.trace) as span:
                 span.set("hive.sandbox.id", slot.id)
                 span.set("hive.turn.attempt", job.attempt)
-                return await run.run(history)
+                return await run.run(history, tasks)
         except Exception as error:
             log.exception("turn.crashed", extra={"agent": self.spec.name, "task": job.task})
             return TurnEnd(
@@ -329,6 +333,7 @@ class HostedAgent:
             )
         finally:
             self.parts.turns.end(turn)
+            self.parts.flows.end(turn, run.artifacts)
 
     async def _history(self, job: TurnJob) -> tuple[Message, ...]:
         if job.playback is not None:
@@ -352,6 +357,7 @@ class HostedAgent:
             ancestor_tasks=job.ancestor_tasks,
             rerun=job.rerun,
             playback=job.playback,
+            warrant=job.warrant,
         )
         self.parts.turns.begin(turn)
         self._held.pop(job.task, None)

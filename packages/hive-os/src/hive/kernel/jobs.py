@@ -1,6 +1,8 @@
 """A turn that waits or runs, how it may end, and the line in which turns wait."""
 
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -12,9 +14,40 @@ from hive.core.ids import AgentId, CallId, ContextId, OwnerId, TaskId
 from hive.core.task import Artifact, Message
 from hive.kernel.playback import Playback
 from hive.kernel.replay import Rerun
+from hive.security.capability.warrant import Warrant
 
 SAME_OWNER_STREAK_MAX: Final = 16
 LOOK_AHEAD_MAX: Final = 32
+
+
+class CancelSign:
+    """Says, once, that a turn is to stop; who runs it is called, so that no task has to wait for it."""
+
+    def __init__(self) -> None:
+        self._given = False
+        self._hear: Callable[[], object] | None = None
+
+    def is_set(self) -> bool:
+        """Tell whether it was given."""
+        return self._given
+
+    def set(self) -> None:
+        """Give it."""
+        if not self._given:
+            self._given = True
+            if self._hear is not None:
+                self._hear()
+
+    @contextmanager
+    def heard_by(self, hear: Callable[[], object]) -> Iterator[None]:
+        """Call `hear` when it is given, at once if it was already."""
+        self._hear = hear
+        try:
+            if self._given:
+                hear()
+            yield
+        finally:
+            self._hear = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,8 +69,9 @@ class TurnJob:
     ancestor_tasks: tuple[TaskId, ...] = ()
     rerun: Rerun | None = None
     playback: Playback | None = None
+    warrant: Warrant | None = None
     attempt: int = 1
-    canceled: anyio.Event = field(default_factory=anyio.Event)
+    canceled: CancelSign = field(default_factory=CancelSign)
 
 
 class Ending(StrEnum):

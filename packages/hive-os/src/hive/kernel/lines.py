@@ -1,6 +1,7 @@
 """Lines of the ledger read back as what they were written from: calls, claims, how a call ended."""
 
 from datetime import datetime
+from typing import cast
 
 import msgspec
 
@@ -16,11 +17,14 @@ from hive.core.call import (
 )
 from hive.core.errors import LedgerError
 from hive.core.ids import CallId, SpanId, TaskId, TraceId
+from hive.core.json import Json
 from hive.core.task import Message, Role, Task
 from hive.kernel.record import frames_of
 from hive.kernel.replay import RecordedCall
 from hive.ledger.entry import Entry
 from hive.ledger.journal import Step
+from hive.security.capability.record import read_warrant
+from hive.security.capability.warrant import Warrant
 
 
 class ClaimLine(msgspec.Struct, frozen=True):
@@ -53,6 +57,7 @@ class Body(msgspec.Struct, frozen=True):
     cost: dict[str, object] = {}
     note: str = ""
     source: str = ""
+    minted: dict[str, object] | None = None
 
 
 def newest_turn(task: Task, steps: list[Step]) -> Step:
@@ -131,7 +136,15 @@ def call_of(entry: Entry) -> Call:
         trace=TraceContext(trace_id=TraceId(entry.trace_id), span_id=SpanId(entry.span_id)),
         parent=None if body.parent is None else CallId(body.parent),
         task=entry.task,
+        # Who speaks through whom is among them: without, an agent of another node would come back as a person.
+        facts=cast("dict[str, Json]", body.facts),
     )
+
+
+def warrant_of(entry: Entry) -> Warrant | None:
+    """Return the warrant of the turn that an intent opens; None for one of before there were any."""
+    minted = line_body(entry).minted
+    return None if minted is None else read_warrant(minted)
 
 
 def claims_of(entry: Entry) -> list[Claim]:

@@ -1,6 +1,6 @@
 """An admitted call on its way: frames pass, are kept, and end in a result."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 from hive.core.budget import Amounts
@@ -15,8 +15,11 @@ class LivePassage:
 
     replayed = False
 
-    def __init__(self, call: Call, act: Act) -> None:
+    def __init__(
+        self, call: Call, act: Act, hear: Callable[[list[bytes] | None], None] = lambda _kept: None
+    ) -> None:
         self.call = call
+        self._hear = hear
         self._act = act
         self._kept: list[bytes] | None = []
         self._size_bytes = 0
@@ -24,14 +27,19 @@ class LivePassage:
         self.finished = False
         self.cost: Mapping[str, Json] = {}
         self.spent: Amounts | None = None
+        self.redact: frozenset[str] = frozenset()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the frames of the deed."""
-        async with aclosing(self._act()) as frames:  # type: ignore[type-var]
-            async for frame in frames:
-                self._keep(frame)
-                yield frame
-        self.finished = True
+        """Yield the frames of the deed; what was yielded is heard, also by who leaves before the end."""
+        try:
+            async with aclosing(self._act()) as frames:  # type: ignore[type-var]
+                async for frame in frames:
+                    self._keep(frame)
+                    yield frame
+            self.finished = True
+        finally:
+            if self.finished or self._size_bytes:
+                self._hear(self._kept)
 
     def settle(
         self,
@@ -69,6 +77,7 @@ class RecordedPassage:
     """A deed that happened before a crash; its frames come from the record."""
 
     replayed = True
+    redact: frozenset[str] = frozenset()
 
     def __init__(self, call: Call, frames: tuple[bytes, ...]) -> None:
         self.call = call

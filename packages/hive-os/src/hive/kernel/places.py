@@ -1,12 +1,13 @@
 """Where an agent is placed, as the supervisor needs it of the node, and an agent on its way back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
 
 from hive.core.grant import Grant, Tier
+from hive.core.json import Json
 from hive.core.spec import AgentSpec
 from hive.execution.ports import Prepared, SandboxDriver
 from hive.kernel.ports import AgentState, AgentView
@@ -15,11 +16,25 @@ from hive.kernel.registry import Deployment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """Where an agent was placed: its tier, the tier's driver, and the artifact that is spawned."""
+    """Where an agent was placed: its tier, the tier's driver, and the artifact that is spawned.
+
+    `provenance` is what the record says of who signed it.
+    """
 
     tier: Tier
     driver: SandboxDriver
     prepared: Prepared
+    provenance: dict[str, Json] = field(default_factory=dict)
+
+    def described(self, spec: AgentSpec, grant: Grant) -> dict[str, Json]:
+        """Return what the record says of an agent that is deployed here."""
+        return {
+            "agent": spec.name,
+            "source": spec.digest,
+            "grant": grant.digest,
+            "tier": self.tier.name.lower(),
+            **self.provenance,
+        }
 
 
 class Placement(Protocol):

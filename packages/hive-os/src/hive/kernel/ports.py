@@ -4,23 +4,26 @@ Doors import nothing else of the kernel. `hive.node` introduces the two sides.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from hive.core.budget import Amounts
 from hive.core.call import Call, EffectClass, Outcome, Principal, Refused, Verb
 from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId, ContextId, SandboxId, TaskId
-from hive.core.json import Json
+from hive.core.json import Json, decode
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task, TaskEvent, TaskState
 from hive.execution.ports import Description, Wall
 from hive.kernel.budgets import Payers
+from hive.security.capability.warrant import Warrant
 
 Frames: TypeAlias = AsyncIterator[bytes]
+PROVIDER_TOOLS: Final = "provider_tools"
+"""The fact of a question to a model which says that the provider itself looks elsewhere for the answer."""
 Act: TypeAlias = Callable[[], Frames]
 """The deed behind a call, as frames in the door's own encoding. Raising records a failure."""
 
@@ -32,6 +35,8 @@ class Attempt:
     `arguments` are the canonical bytes that identify the call to a re-run (a request body without
     volatile fields). `facts` are the parts that checks need, for example `{"model": "gpt-4o"}`.
     `reserve` is a sound bound of what the call may spend: taken with the intent, settled with the result.
+    `aside` is what leaves with the call besides (headers, fields that say nothing of it): nobody keeps it, the guard reads it.
+    `warrant` is one that a caller from elsewhere showed, verified with its proof by the door.
     """
 
     principal: Principal
@@ -44,13 +49,19 @@ class Attempt:
     traceparent: str = ""
     facts: Mapping[str, Json] = field(default_factory=dict)
     reserve: Amounts = field(default_factory=dict)
+    warrant: Warrant | None = None
+    aside: bytes = b""
 
 
 class Passage(Protocol):
-    """An admitted call on its way: iterate its frames; they may be served from the record."""
+    """An admitted call on its way: iterate its frames; they may be served from the record.
+
+    `redact` are the kinds that the door takes out of what it sends (`hive.security.guardrails.redact`).
+    """
 
     call: Call
     replayed: bool
+    redact: frozenset[str]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the frames of the deed."""
@@ -273,6 +284,26 @@ class GateListener(Protocol):
         ...
 
 
+class Arguments:
+    """The canonical arguments of a call, read as JSON once, by the first check that needs them."""
+
+    __slots__ = ("_document", "_read", "raw")
+
+    def __init__(self, raw: bytes = b"") -> None:
+        self.raw = raw
+        self._document: Json = None
+        self._read = False
+
+    @property
+    def document(self) -> Json:
+        """Return them as JSON; None where they are something else."""
+        if not self._read:
+            with suppress(ValueError):
+                self._document = decode(self.raw)
+            self._read = True
+        return self._document
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFacts:
     """What the checks need, fetched once: the caller's grant, the agent that is called, the chain.
@@ -288,3 +319,5 @@ class CallFacts:
     tasks_in_flight: int = 0
     parked: str = ""
     turn_over: bool = False
+    arguments: Arguments = field(default_factory=Arguments)
+    warrant: Warrant | None = None

@@ -6,17 +6,20 @@ from typing import Final
 
 import msgspec
 
-from hive.core.call import Admitted, Call, Outcome, Refused
+from hive.core.call import Admitted, Call, Label, Outcome, Refused
 from hive.core.clock import Clock
 from hive.core.ids import CallId, OwnerId, TaskId, plain_text
 from hive.core.json import Json
 from hive.core.task import TaskMove
 from hive.ledger.entry import Draft, EntryKind
+from hive.security.capability.record import write_warrant
+from hive.security.capability.warrant import Warrant
 
 FRAMES_KEPT_MAX_BYTES: Final = 16 << 20
 NOTE_MAX_CHARS: Final = 2000
 PARKED: Final = "effect.parked"
 TARGET_MAX_CHARS: Final = 512
+SOURCES_MAX: Final = 16
 _FRAMES: Final = msgspec.msgpack.Encoder()
 _UNFRAMES: Final = msgspec.msgpack.Decoder(list[bytes])
 
@@ -28,16 +31,22 @@ def intent(
     agent: str,
     task: TaskId | None,
     moves: tuple[TaskMove, ...] = (),
+    warrant: Warrant | None = None,
 ) -> Draft:
-    """Return the line that must be durable before anything acts."""
+    """Return the line that must be durable before anything acts; `warrant` is that of the turn it opens."""
     body = _body(call)
+    if warrant is not None:
+        body["minted"] = write_warrant(warrant)
     body["decision"] = "admitted"
     body["claims"] = [
         {"kind": c.kind, "scope": c.scope, "amount": c.amount, "limit": c.limit}
         for c in admitted.claims
         if c.kind != "rate"
     ]
-    body["obligations"] = [{"kind": o.kind, "check": o.check} for o in admitted.obligations]
+    body["obligations"] = [
+        {"kind": o.kind, "check": o.check, **({"detail": o.detail} if o.detail else {})}
+        for o in admitted.obligations
+    ]
     return _draft(EntryKind.INTENT, call, body, agent=agent, task=task, moves=moves)
 
 
@@ -153,6 +162,7 @@ def _writable(target: str) -> str:
 
 
 def _body(call: Call) -> dict[str, Json]:
+    labels: list[Json] = [_label(label) for label in call.labels]
     return {
         "verb": call.verb.value,
         "target": call.target,
@@ -163,8 +173,15 @@ def _body(call: Call) -> dict[str, Json]:
         "parent": call.parent,
         "deadline": call.deadline.isoformat(),
         "size_bytes": call.size_bytes,
+        "warrant": call.warrant,
         "facts": call.facts,
+        **({"labels": labels} if labels else {}),
     }
+
+
+def _label(label: Label) -> Json:
+    sources: list[Json] = [*sorted(label.sources)[:SOURCES_MAX]]
+    return {"integrity": label.integrity.value, "sources": sources}
 
 
 def _draft(

@@ -26,6 +26,7 @@ from hive.kernel.lines import (
     newest_message,
     newest_turn,
     recorded_call,
+    warrant_of,
 )
 from hive.kernel.playback import Playback
 from hive.kernel.record import PARKED, event
@@ -37,6 +38,7 @@ from hive.ledger.journal import Journal, Step
 from hive.ledger.rows import entries_of_task
 from hive.ledger.tasks import TaskStore
 from hive.ledger.writer import LedgerWriter
+from hive.security.capability.warrant import Warrant
 
 ATTEMPTS_MAX: Final = 6
 RECOVERED: Final = "turn.recovered"
@@ -112,10 +114,15 @@ class Recovery:
             playback=await self._of_fork(task)
             if FORKED_FROM in line_body(own.intent).facts
             else None,
+            warrant=warrant_of(own.intent),
             attempt=attempt,
             ancestors=agents,
             ancestor_tasks=tasks,
         )
+
+    async def warrant(self, task: Task) -> Warrant | None:
+        """Return the warrant of a task's newest turn, None where the record has none."""
+        return warrant_of(newest_turn(task, await self._journal.task(task.id)).intent)
 
     async def recount(self, task: TaskId) -> None:
         """Count what a task at rest has claimed so far, as the ledger has it."""

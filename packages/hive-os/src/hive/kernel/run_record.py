@@ -12,9 +12,10 @@ from hive.core.call import Call, Refused, Verb
 from hive.core.errors import LedgerError
 from hive.core.ids import TaskId
 from hive.core.task import Message, Role, Task
-from hive.kernel.lines import Body, call_of, line_body, recorded_call
+from hive.kernel.lines import Body, call_of, line_body, recorded_call, warrant_of
 from hive.kernel.playback import PlayedStep
 from hive.ledger.journal import Journal, Step
+from hive.security.capability.warrant import Warrant
 
 FORK_DEPTH_MAX: Final = 16
 FORKED_FROM: Final = "forked_from"
@@ -63,6 +64,7 @@ class RunTurn:
     call: Call
     message: Message
     steps: tuple[RunStep, ...]
+    warrant: Warrant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,14 @@ class RunReader:
             for step in await self._journal.effects(turn.call):
                 number += 1
                 steps.append(_run_step(number, step))
-            turns.append(RunTurn(call=call_of(turn.intent), message=message, steps=tuple(steps)))
+            turns.append(
+                RunTurn(
+                    call=call_of(turn.intent),
+                    message=message,
+                    steps=tuple(steps),
+                    warrant=warrant_of(turn.intent),
+                )
+            )
         facts = line_body(own[0].intent).facts
         origin = forked_of(facts)
         return RunRecord(

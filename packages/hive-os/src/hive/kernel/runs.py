@@ -16,12 +16,13 @@ from hive.core.clock import Clock
 from hive.core.errors import BadInputError, NotFoundError, StateError
 from hive.core.grant import Grant
 from hive.core.ids import MessageId, SpanId, TaskId, TraceId, new_id
-from hive.core.json import encode
+from hive.core.json import Json, encode
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Part, Task, TaskState
 from hive.kernel.desk import TaskDesk
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
+from hive.kernel.letters import SPOKEN_BY, speaker
 from hive.kernel.masks import first_difference
 from hive.kernel.playback import Divergence, Playback, Served
 from hive.kernel.ports import Attempt
@@ -34,6 +35,7 @@ from hive.kernel.run_record import (
     ForkOrigin,
     RunReader,
     RunRecord,
+    RunTurn,
     served_of,
 )
 from hive.kernel.sending import MessageSender
@@ -227,7 +229,7 @@ class Runs:
             target=record.task.agent,
             effect=EffectClass.IDEMPOTENT,
             arguments=encode({"fork": run, "at": at, "message": message.id}),
-            facts={FORKED_FROM: str(run), FORKED_AT: at, FORKED_MESSAGE: text is not None},
+            facts=_facts_of(origin, last, principal),
         )
         playback = await self._book.playback(record, origin=origin)
         sent = await self._sender.send(
@@ -261,10 +263,21 @@ class Runs:
             task=record.task.id,
             context=record.task.context_id,
             message=record.last.message,
+            warrant=record.last.warrant,
         )
 
     def _fresh(self) -> str:
         return new_id(self._clock, self._randomness)
+
+
+def _facts_of(origin: ForkOrigin, last: RunTurn, principal: Principal) -> dict[str, Json]:
+    """Return what the line of a fork says; its message stays that of whoever sent it, unless it is another one."""
+    return {
+        FORKED_FROM: str(origin.run),
+        FORKED_AT: origin.at,
+        FORKED_MESSAGE: origin.other_message,
+        SPOKEN_BY: principal.kind.value if origin.other_message else speaker(last.call),
+    }
 
 
 def outcome_divergence(record: RunRecord, end: TurnEnd) -> Divergence | None:

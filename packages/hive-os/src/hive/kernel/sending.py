@@ -1,5 +1,6 @@
 """A message for an agent: admitted, durable, and in that moment its agent is woken."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from hive.core.call import Admitted, Call, Principal, Refused
@@ -19,16 +20,24 @@ from hive.kernel.delivery import TaskDelivery, one_at_a_time
 from hive.kernel.desk import TaskDesk
 from hive.kernel.entrance import Entrance
 from hive.kernel.feed import TaskFeed
+from hive.kernel.flows import Flows
 from hive.kernel.jobs import TurnJob
+from hive.kernel.letters import noted, redacted, regulated
 from hive.kernel.playback import Playback
 from hive.kernel.ports import Attempt, Delivery
+from hive.kernel.scans import redactions_of
 from hive.kernel.supervisor import Supervisor
 from hive.kernel.turns import RunningTurn
+from hive.kernel.warrants import TaskWarrants
+from hive.security.capability import Warrant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sending:
-    """One message on its way; `playback` serves the beginning of its turn from another run's record."""
+    """One message on its way; `playback` serves the beginning of its turn from another run's record.
+
+    `goes_on` says that its task is older. `warrant` is that of whoever sends, then that of the turn it opens.
+    """
 
     call: Call
     arguments: bytes
@@ -36,6 +45,8 @@ class _Sending:
     turn: RunningTurn | None
     playback: Playback | None
     opens_context: bool = False
+    goes_on: bool = False
+    warrant: Warrant | None = None
 
 
 class MessageSender:
@@ -50,14 +61,24 @@ class MessageSender:
         desk: TaskDesk,
         clock: Clock,
         randomness: Randomness,
+        warrants: TaskWarrants,
+        flows: Flows,
+        before: Callable[[Task], Awaitable[Warrant | None]],
     ) -> None:
         self._entrance = entrance
+        self._warrants = warrants
+        self._flows = flows
+        self._before = before
         self._supervisor = supervisor
         self._feed = feed
         self._desk = desk
         self._clock = clock
         self._randomness = randomness
         self._continuing: set[TaskId] = set()
+
+    def show(self, warrant: Warrant | None) -> None:
+        """Keep a warrant that a caller from elsewhere showed, for its call to be judged by."""
+        self._warrants.show(warrant)
 
     async def send(
         self,
@@ -75,14 +96,23 @@ class MessageSender:
             StateError: the task has ended or is at work.
 
         """
+        self._warrants.show(attempt.warrant)
+        attempt = noted(attempt, message)
         call = self._entrance.make(attempt, turn)
         recorded = self._entrance.recorded(call, turn, attempt.arguments)
         if isinstance(recorded, Refused):
             return recorded
         if recorded is not None and recorded.task is not None:
-            return TaskDelivery(await self._desk.live(attempt.principal, recorded.task))
+            live = await self._desk.live(attempt.principal, recorded.task)
+            self._flows.hear_again(live.task, turn)
+            return TaskDelivery(live)
         if await self._supervisor.find(agent) is None:
             raise NotFoundError(f"There is no agent {agent!r}.", fix="See `hive ps`.")
+        letter = regulated(attempt, call, message)
+        if isinstance(letter, Refused):
+            await self._entrance.refuse(call, letter, attempt.arguments)
+            return letter
+        message = letter
         sending = _Sending(
             call=call,
             arguments=attempt.arguments,
@@ -90,12 +120,13 @@ class MessageSender:
             turn=turn,
             playback=playback,
             opens_context=message.context_id is None,
+            warrant=attempt.warrant if turn is None else turn.warrant,
         )
         if message.task_id is None:
             return await self._open(sending, agent)
         with one_at_a_time(self._continuing, message.task_id):
             task = await self._waiting_task(attempt.principal, agent, message.task_id)
-            return await self._resume(replace(sending, opens_context=False), task)
+            return await self._resume(replace(sending, opens_context=False, goes_on=True), task)
 
     async def _open(self, sending: _Sending, agent: AgentId) -> Refused | Delivery:
         call = sending.call
@@ -104,7 +135,8 @@ class MessageSender:
             return decision
         task_id = TaskId(new_id(self._clock, self._randomness))
         context = sending.message.context_id or ContextId(new_id(self._clock, self._randomness))
-        message = replace(sending.message, task_id=task_id, context_id=context)
+        told = redacted(sending.message, redactions_of(decision.obligations))
+        message = replace(told, task_id=task_id, context_id=context)
         task = Task(
             id=task_id,
             context_id=context,
@@ -124,7 +156,15 @@ class MessageSender:
         decision = await self._entrance.admit(call, sending.arguments)
         if isinstance(decision, Refused):
             return decision
-        message = replace(sending.message, context_id=task.context_id)
+        try:
+            # A person may have thought for a while: what was canceled meanwhile stays so.
+            task = await self._waiting_task(call.principal, task.agent, task.id)
+        except (NotFoundError, StateError) as error:
+            no = Refused(check="task", reason=error.what)
+            await self._entrance.take_back(call, decision, no, sending.arguments)
+            raise
+        told = redacted(sending.message, redactions_of(decision.obligations))
+        message = replace(told, context_id=task.context_id)
         asked = [] if task.status_message is None else [task.status_message]
         history = (*task.history, *asked, message)
         moved = replace(
@@ -154,15 +194,39 @@ class MessageSender:
         self, sending: _Sending, admitted: Admitted, moves: tuple[TaskMove, ...], task: Task
     ) -> Refused | Delivery:
         """Wake the agent in the moment the message is durable, even if the caller has left by then."""
+        warrant = await self._warranted(sending, task)
+        if isinstance(warrant, Refused):
+            await self._entrance.take_back(sending.call, admitted, warrant, sending.arguments)
+            return warrant
+        sending = replace(sending, warrant=warrant)
         woken: list[Delivery] = []
 
         def wake() -> None:
             woken.append(self._wake(sending, task))
 
         refused = await self._entrance.write(
-            sending.call, admitted, moves, task.id, arguments=sending.arguments, then=wake
+            sending.call,
+            admitted,
+            moves,
+            task.id,
+            arguments=sending.arguments,
+            then=wake,
+            warrant=warrant,
         )
         return refused or woken[0]
+
+    async def _warranted(self, sending: _Sending, task: Task) -> Warrant | Refused:
+        """Return the warrant of the turn that begins: what its caller may hand on, and what the agent may."""
+        view = self._supervisor.get(task.agent)
+        if view is None:
+            raise NotFoundError(f"There is no agent {task.agent!r}.", fix="See `hive ps`.")
+        return self._warrants.open(
+            view.grant,
+            sending.warrant,
+            agent=task.agent,
+            task=task.id,
+            before=await self._before(task) if sending.goes_on else None,
+        )
 
     def _wake(self, sending: _Sending, task: Task) -> Delivery:
         live = self._feed.open(task)
@@ -179,6 +243,7 @@ class MessageSender:
                 ancestors=() if turn is None else (*turn.ancestors, turn.agent),
                 ancestor_tasks=() if turn is None else (*turn.ancestor_tasks, turn.task),
                 playback=sending.playback,
+                warrant=sending.warrant,
             )
         )
         return TaskDelivery(live)

@@ -38,6 +38,7 @@ async def open_slot(
             yield Slot(sandbox=sandbox, id=sandbox_id)
     finally:
         parts.turns.unbind(sandbox_id)
+        parts.flows.forget(sandbox_id)
         for left in directory.glob("*.sock"):
             left.unlink(missing_ok=True)
         directory.rmdir()

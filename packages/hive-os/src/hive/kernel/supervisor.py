@@ -26,6 +26,7 @@ from hive.execution.ports import SandboxDriver
 from hive.kernel.aside import SideRuns
 from hive.kernel.delivery import one_at_a_time
 from hive.kernel.feed import TaskFeed
+from hive.kernel.flows import Flows
 from hive.kernel.host_parts import HostParts
 from hive.kernel.hosting import HostedAgent
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
@@ -58,6 +59,7 @@ class Supervisor:
         gates: GateListener,
         turns: TurnBook,
         feed: TaskFeed,
+        flows: Flows,
         outcomes: OutcomeDesk,
         logs: LogBook,
         tracer: Tracer,
@@ -73,6 +75,7 @@ class Supervisor:
         self._gates = gates
         self._turns = turns
         self._feed = feed
+        self._flows = flows
         self._outcomes = outcomes
         self._logs = logs
         self._tracer = tracer
@@ -89,6 +92,7 @@ class Supervisor:
         self._changing = anyio.Lock()
         self._aside = SideRuns()
         self._tasks: TaskGroup | None = None
+        self.shut_in: Callable[[str], bool] = lambda _agent: False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -147,28 +151,20 @@ class Supervisor:
             BuildError: its environment did not build.
             TierUnavailableError: no tier covers the grant.
             SandboxError: it did not start.
+            StateError: it is in quarantine.
 
         """
+        self._refuse_shut_in(spec.name)
         placed = await self._placement.place(spec, grant, on_line)
         await self._registry.keep(spec, grant)
-        await self._writer.append(
-            event(
-                "agent.deployed",
-                {
-                    "agent": spec.name,
-                    "source": spec.digest,
-                    "grant": grant.digest,
-                    "tier": placed.tier.name.lower(),
-                    "by": str(principal),
-                },
-                clock=self._clock,
-                agent=spec.name,
-            )
-        )
+        told = {**placed.described(spec, grant), "by": str(principal)}
+        said = event("agent.deployed", told, clock=self._clock, agent=spec.name)
+        await self._writer.append(said)
         return await self._host(spec, grant, placed)
 
     async def start(self, principal: Principal, agent: AgentId) -> AgentView:
-        """Start a stopped agent again. Raises NotFoundError."""
+        """Start a stopped agent again. Raises NotFoundError, StateError."""
+        self._refuse_shut_in(agent)
         deployment = next(
             (one for one in await self._registry.all() if one.spec.name == agent), None
         )
@@ -322,6 +318,7 @@ class Supervisor:
         before = self._hosted.get(spec.name)
         if before is not None:
             await before.stop(drain_s=0.0)
+        self._refuse_shut_in(spec.name)
         hosted = HostedAgent(
             spec=spec,
             grant=grant,
@@ -340,6 +337,10 @@ class Supervisor:
             hosted.abandon("its open turns could not be taken up")
             raise
         return hosted
+
+    def _refuse_shut_in(self, agent: str) -> None:
+        if self.shut_in(agent):
+            raise StateError(f"{agent} is in quarantine.", fix=f"hive release {agent}")
 
     async def _take_up(self, hosted: HostedAgent) -> None:
         """Queue the turns that were open when the agent or the node ended."""
@@ -377,6 +378,7 @@ class Supervisor:
             gates=self._gates,
             turns=self._turns,
             feed=self._feed,
+            flows=self._flows,
             outcomes=self._outcomes,
             logs=self._logs,
             tracer=self._tracer,

@@ -1,11 +1,14 @@
 """One turn, from the frame that wakes the agent to the event that ends it."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final, cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 from hive.core.clock import Clock
 from hive.core.errors import SandboxError
@@ -24,6 +27,8 @@ from hive.execution.ports import (
 )
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob
 from hive.kernel.turns import RunningTurn
+
+log = logging.getLogger(__name__)
 
 ARTIFACTS_MAX: Final = 256
 PIECES_MAX: Final = 1024
@@ -55,10 +60,20 @@ class TurnRun:
         self._pieces: dict[str, list[Part]] = {}
         self._answer_id = f"{job.call.id}-{ANSWER}"
         self._streamed = False
+        self._over = False
+        self._stopping: anyio.CancelScope | None = None
         self.killed = False
 
-    async def run(self, history: tuple[Message, ...]) -> TurnEnd:
-        """Run it to its end; a deadline, a cancellation or a crash is an ending like any other."""
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return what the turn has made so far."""
+        return tuple(self._artifacts.values())
+
+    async def run(self, history: tuple[Message, ...], tasks: TaskGroup) -> TurnEnd:
+        """Run it to its end; a deadline, a cancellation or a crash is an ending like any other.
+
+        What asks the agent to stop runs in `tasks`, and is over when the turn is.
+        """
         timeout_s = (self._turn.deadline - self._clock.now()).total_seconds()
         wake = Turn(
             id=self._turn.id,
@@ -69,16 +84,21 @@ class TurnRun:
             history=history,
             traceparent=self._turn.trace.traceparent,
         )
-        ends: list[TurnEnd] = []
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_when_asked)
-            with anyio.move_on_after(max(0.0, timeout_s) + CANCEL_GRACE_S) as scope:
-                ends.append(await self._consume(wake))
-            tasks.cancel_scope.cancel()
-        if scope.cancelled_caught or not ends:
+        end: TurnEnd | None = None
+        try:
+            with (
+                self._job.canceled.heard_by(partial(tasks.start_soon, self._stop)),
+                anyio.move_on_after(max(0.0, timeout_s) + CANCEL_GRACE_S),
+            ):
+                end = await self._consume(wake)
+        finally:
+            self._over = True
+            if self._stopping is not None:
+                self._stopping.cancel()
+        if end is None:
             self._kill("the turn ran past its deadline")
             return self._end(Ending.FAILED, reason="the turn ran past its deadline")
-        return self._judge(ends[0])
+        return self._judge(end)
 
     def _judge(self, end: TurnEnd) -> TurnEnd:
         if self._turn.parked:
@@ -92,12 +112,20 @@ class TurnRun:
             return replace(end, ending=Ending.CANCELED, reason="canceled")
         return end
 
-    async def _stop_when_asked(self) -> None:
-        await self._job.canceled.wait()
-        with suppress(SandboxError):
-            await self._sandbox.cancel(self._turn.id)
-        await anyio.sleep(CANCEL_GRACE_S)
-        self._kill("the agent did not stop when it was asked to")
+    async def _stop(self) -> None:
+        """Ask the agent to stop; kill it where the turn is not over soon after."""
+        if self._over:
+            return
+        with anyio.move_on_after(CANCEL_GRACE_S) as self._stopping:
+            try:
+                await self._sandbox.cancel(self._turn.id)
+            except SandboxError:
+                pass  # it is dead, or will be killed
+            except Exception:
+                log.exception("turn.not_asked_to_stop", extra={"task": self._job.task})
+            await anyio.sleep_forever()
+        if not self._over:
+            self._kill("the agent did not stop when it was asked to")
 
     def _kill(self, reason: str) -> None:
         self.killed = True

@@ -5,6 +5,7 @@ now, or to nobody. It is worthless on any other sandbox's socket.
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -18,6 +19,7 @@ from hive.core.randomness import Randomness
 from hive.kernel.budgets import Payers
 from hive.kernel.playback import Playback
 from hive.kernel.replay import Rerun
+from hive.security.capability.warrant import Warrant
 
 HANDLE_PREFIX: Final = "hive-"
 CHAIN_DEPTH_MAX: Final = 8
@@ -29,7 +31,8 @@ class RunningTurn:
 
     `ancestors` are the agents whose turns wait for this one, nearest last, `ancestor_tasks` their tasks. `rerun` serves recorded
     results after a crash, `playback` those of another run. `parked` is set when a *once* effect (`parked_call`) must not be
-    repeated; from then on every inner call is refused.
+    repeated; from then on every inner call is refused. Every inner call is held to `warrant`. `connections` are those of
+    the `calls` that stay open to a host.
     """
 
     id: TurnId
@@ -45,9 +48,11 @@ class RunningTurn:
     ancestor_tasks: tuple[TaskId, ...] = ()
     rerun: Rerun | None = None
     playback: Playback | None = None
+    warrant: Warrant | None = None
     parked: str = ""
     parked_call: CallId | None = None
     calls: set[anyio.CancelScope] = field(default_factory=set)
+    connections: set[anyio.CancelScope] = field(default_factory=set)
     over: bool = False
 
     @property
@@ -132,6 +137,13 @@ class TurnBook:
         if bound is not None and bound.turn is turn:
             bound.turn = None
 
+    def hang_up(self, whose: Callable[[RunningTurn], bool]) -> None:
+        """Cut the open connections of turns: one that was admitted must not outlive by an hour what admitted it."""
+        for turn in tuple(self._turns.values()):
+            if turn.connections and whose(turn):
+                for scope in tuple(turn.connections):
+                    scope.cancel()
+
     def strays(self, sandbox: SandboxId) -> int:
         """Return how often something inside called although no turn ran; such a sandbox is unclean."""
         bound = self._bound.get(sandbox)
@@ -152,6 +164,11 @@ class TurnBook:
         if bound is None:
             return None
         return bound.agent, None if bound.turn is None else bound.turn.task
+
+    def handle_in(self, sandbox: SandboxId) -> str:
+        """Return the handle of a sandbox; empty where there is none."""
+        bound = self._bound.get(sandbox)
+        return "" if bound is None else bound.handle
 
     def grant_in(self, sandbox: SandboxId) -> Grant | None:
         """Return the grant of a sandbox."""

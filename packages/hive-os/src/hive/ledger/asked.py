@@ -52,9 +52,9 @@ class AskedKeeper:
             ) from error
         object.__setattr__(self, "_patterns", patterns)
 
-    def pack(self, arguments: bytes) -> bytes | None:
-        """Return what is stored of arguments; None where nothing is."""
-        if not self.kept or not arguments or len(arguments) > KEPT_MAX_BYTES:
+    def pack(self, arguments: bytes, *, demanded: bool = False) -> bytes | None:
+        """Return what is stored of arguments; None where nothing is. What is `demanded` is stored in any case."""
+        if not (self.kept or demanded) or not arguments or len(arguments) > KEPT_MAX_BYTES:
             return None
         clean = self.redact(arguments)
         mark = _REDACTED if clean != arguments else 0

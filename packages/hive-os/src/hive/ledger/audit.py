@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from hive.core.errors import WitnessAwayError
 from hive.core.json import Json, decode
 from hive.engines.ports import Database, Row, Transaction
 from hive.ledger.entry import EPOCH_OPENED, GENESIS_HASH, Entry, EntryKind, hash_of, line_of
@@ -44,7 +45,7 @@ class ChainReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """What `verify` found. `witness` is `none`, `self-witnessed` or `witnessed`."""
+    """What `verify` found. `witness` is `none`, `away`, `self-witnessed` or `witnessed`."""
 
     problem: AuditProblem | None
     chains: tuple[ChainReport, ...]
@@ -90,7 +91,11 @@ async def verify(
 
     """
     # The witness is asked before the snapshot is taken, so it cannot know more than the database.
-    remembered = [] if witness is None else list(await witness.latest())
+    away = False
+    try:
+        remembered = [] if witness is None else list(await witness.latest())
+    except WitnessAwayError:
+        remembered, away = [], True
     findings = _Findings()
     problem = None
     try:
@@ -108,7 +113,7 @@ async def verify(
         contents_forgotten=findings.forgotten,
         tasks=findings.tasks,
         checkpoints=findings.checkpoints,
-        witness=_witness_word(witness, remembered),
+        witness="away" if away else _witness_word(witness, remembered),
     )
 
 

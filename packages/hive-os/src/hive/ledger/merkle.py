@@ -47,6 +47,41 @@ class Frontier:
             node = node_hash(edge, node)
         return node
 
+    def copy(self) -> "Frontier":
+        """Return the tree as it stands, to be grown apart."""
+        return Frontier(self.size, list(self._edges))
+
+    def growth(self, later: Sequence[bytes]) -> list[bytes]:
+        """Return the consistency proof from here to the tree that has `later` as well.
+
+        Of the earlier tree only its right edge takes part, so no earlier leaf is needed.
+        """
+        if not self.size or not later:
+            return []
+        return self._subproof(0, self.size + len(later), later, whole=True)
+
+    def _subproof(
+        self, begin: int, end: int, later: Sequence[bytes], *, whole: bool
+    ) -> list[bytes]:
+        if self.size >= end:
+            return [] if whole else [self._edge(begin)]
+        split = begin + _split(end - begin)
+        if self.size <= split:
+            right = root_of(later[split - self.size : end - self.size])
+            return [*self._subproof(begin, split, later, whole=whole), right]
+        return [*self._subproof(split, end, later, whole=False), self._edge(begin)]
+
+    def _edge(self, begin: int) -> bytes:
+        """Return the hash of the complete subtree that begins at a leaf."""
+        start, size = 0, self.size
+        for edge in self._edges:
+            width = 1 << (size.bit_length() - 1)
+            if start == begin:
+                return edge
+            start, size = start + width, size - width
+        message = "no subtree begins there"
+        raise LookupError(message)
+
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
     """Return the root over all leaves."""

@@ -1,216 +1,150 @@
-"""Check an exported ledger with nothing but Python's standard library.
+"""Check an exported ledger, or a proof about one entry, with Python and the package `cryptography` alone.
 
-    python verify_export.py record.jsonl [KEY ...]
-
-Copy this one file to a machine that has never seen Hive. Every line is hashed again, every link, epoch and
-Merkle root compared, every checkpoint's Ed25519 signatures verified. Without a KEY from elsewhere the keys in
-the file itself are used, which shows that it is consistent, not who wrote it.
+Copy this file and run `python verify_export.py record.jsonl [KEY ...]`. Every hash, link, epoch, root and signature is
+checked. Each KEY has to have signed the last checkpoint of each node, and each tree in which an entry is proved; newer
+entries are counted apart. Without a KEY from elsewhere, those in the file are used: it is consistent, whoever wrote it.
 """
 
 import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from functools import reduce
+from itertools import product
 from pathlib import Path
+from typing import Any
 
-HASH_DOMAIN = b"hive.ledger.entry.v1\n"
-ORIGIN_PREFIX = "hive/ledger/"
-GENESIS_HASH = "0" * 64
-_P = 2**255 - 19
-_ORDER = 2**252 + 27742317777372353535851937790883648493
-_D = -121665 * pow(121666, _P - 2, _P) % _P
-_ROOT_OF_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
-Point = tuple[int, int, int, int]
-
-
-class ExportError(Exception):
-    """What does not fit, and where."""
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 class Chain:
-    """A chain as far as it was read, and the Merkle root at every size."""
+    """A chain as far as it was read; `signed` holds, by size, the root and the keys that signed it."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.head = GENESIS_HASH
-        self.edges: list[bytes] = []
-        self.roots: dict[int, bytes] = {}
-
-    def push(self, entry_hash: str) -> None:
-        """Add one entry's hash."""
-        node = hashlib.sha256(b"\x00" + bytes.fromhex(entry_hash)).digest()
-        size = self.size
-        while size & 1:
-            node = hashlib.sha256(b"\x01" + self.edges.pop() + node).digest()
-            size >>= 1
-        self.edges.append(node)
-        self.size += 1
-        self.head = entry_hash
-        root = self.edges[-1]
-        for edge in reversed(self.edges[:-1]):
-            root = hashlib.sha256(b"\x01" + edge + root).digest()
-        self.roots[self.size] = root
+    def __init__(self, name: str) -> None:
+        self.name, self.head, self.edges = name, "0" * 64, list[bytes]()
+        self.before, self.size, self.last = 0, 0, 0  # entries in older epochs, here, signed here
+        self.signed: dict[int, tuple[bytes, set[str]]] = {}
 
 
-def check(path: Path, keys: list[str]) -> str:
-    """Return a sentence about a record that fits.
+class RecordCheck:
+    """Takes a record line by line; raises ValueError at the first thing that does not fit."""
 
-    Raises:
-        ExportError: the first thing that does not fit.
+    def __init__(self, keys: list[str]) -> None:
+        self.given, self.keys, self.proofs = set(keys), keys, 0
+        self.chains: dict[str, Chain] = {}
+        self.newest, self.signed = dict[str, Chain](), dict[str, Chain]()  # by node
 
-    """
-    chains: dict[str, Chain] = {}
-    last_of_node: dict[str, str] = {}
-    trusted, checkpoints = list(keys), 0
-    for number, line in enumerate(_lines(path), 1):
-        if number == 1:
-            trusted = trusted or [key for key in (line.get("key"), line.get("witness_key")) if key]
-        elif "entry" in line:
-            _check_entry(line["entry"], chains, last_of_node)
-        elif "checkpoint" in line:
-            _check_note(line["checkpoint"], chains, trusted)
-            checkpoints += 1
-        else:
-            raise ExportError(f"line {number} is neither an entry nor a checkpoint")
-    entries = sum(chain.size for chain in chains.values())
-    return f"ok: {entries} entries in {len(chains)} chains, {checkpoints} signed checkpoints"
+    def take(self, line: dict[str, Any]) -> None:
+        """Check one line; it says one thing, since nobody has signed what stands beside that."""
+        if line.keys() == {"format", "key", "witness_key"}:
+            self.keys = [*(self.given or filter(None, (line["key"], line["witness_key"])))]
+            return
+        checks = dict[str, Any](entry=self._entry, checkpoint=self._note, proof=self._proof)
+        (kind, said), *beside = line.items()
+        _need(kind in checks and not beside, f"what is no line of a record: {[*line]}")
+        checks[kind](said)
+
+    def end(self) -> str:
+        """Check what only the end can tell; say what fits."""
+        total, vouched = sum(chain.size for chain in self.chains.values()), 0
+        for name, chain in self.chains.items():
+            whole = chain.size >= chain.last or (self.proofs and not total)
+            _need(whole, f"chain {name} ends at {chain.size}, but {chain.last} were signed")
+        for end in self.signed.values():
+            by_all = self.given <= end.signed[end.last][1]
+            _need(by_all, f"a given key did not sign chain {end.name} at {end.last}")
+            vouched += end.before + end.last
+        _need(vouched or self.proofs or (total and not self.given), "nothing in it is signed")
+        signed = sum(len(chain.signed) for chain in self.chains.values())
+        newer = f", {total - vouched} newer entries that nobody has signed yet" * (total > vouched)
+        return f"ok: {vouched} entries, {signed} signed checkpoints, {self.proofs} proofs{newer}"
+
+    def _note(self, note: str) -> None:
+        text = note[: note.index("\n\n") + 1]
+        name, size, root = text.removeprefix("hive/ledger/").split("\n")[:3]
+        found: dict[str, int] = {}  # 1: a log's own signature; 4: a witness's, over a time as well
+        for line, key, kind in product(note[len(text) + 1 :].splitlines(), self.keys, (1, 4)):
+            (_, signer, signature), (key_name, _, spki) = line.split(" "), key.split("+", 2)
+            raw, public = base64.b64decode(signature), base64.b64decode(spki)[1:]
+            named = _hash(key_name.encode(), b"\n", bytes([kind]), public)
+            if key_name == signer and named[:4] == raw[:4]:
+                time = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n" * (kind == 4)
+                Ed25519PublicKey.from_public_bytes(public).verify(raw[-64:], (time + text).encode())
+                found[key] = kind
+        place, chain = f"checkpoint {size} of {name}", self.chains.setdefault(name, Chain(name))
+        _need(1 in found.values(), f"{place} is signed by no known key")
+        _need(not chain.size, f"{place} stands after entries, which were not compared with it")
+        chain.last = max(chain.last, int(size))
+        first, keys = chain.signed.setdefault(int(size), (base64.b64decode(root), set()))
+        _need(first == base64.b64decode(root), f"{place} is not the only one: it was forked")
+        keys.update(found)
+
+    def _entry(self, entry: dict[str, Any]) -> None:
+        place, name = _checked_hash(entry), entry["chain"]
+        node, chain = name.rpartition(".")[0], self.chains.setdefault(name, Chain(name))
+        _need(entry["sequence"] == chain.size + 1, f"{place}: entry {chain.size + 1} is missing")
+        _need(entry["previous_hash"] == chain.head, f"{place}: it does not follow the one before")
+        if not chain.size:
+            said, last = json.loads(entry["body"]), self.newest.get(node)
+            before = (last.name, last.size, last.head) if last else (None, None, None)
+            named = tuple(said[f"previous_{what}"] for what in ("chain", "sequence", "hash"))
+            _need(named == before, f"{place}: the epoch before it is not as it says")
+            self.newest[node], chain.before = chain, last.before + last.size if last else 0
+            self.signed |= {node: chain} if chain.last else {}
+        _need(self.newest[node] is chain, f"{place}: a later epoch says that this chain had ended")
+        chain.size, chain.head = chain.size + 1, entry["hash"]
+        chain.edges.append(_hash(b"\x00", bytes.fromhex(chain.head)))
+        for _ in range((chain.size & -chain.size).bit_length() - 1):  # join trees of one size
+            chain.edges[-2:] = [_hash(b"\x01", *chain.edges[-2:])]
+        root = reduce(lambda right, left: _hash(b"\x01", left, right), reversed(chain.edges))
+        _need(root in chain.signed.get(chain.size, (root,)), f"{place}: another history was signed")
+
+    def _proof(self, proof: dict[str, Any]) -> None:
+        entry, size = proof["entry"], proof["size"]
+        place, found = _checked_hash(entry), _hash(b"\x00", bytes.fromhex(entry["hash"]))
+        position, last = entry["sequence"] - 1, size - 1
+        for step in map(base64.b64decode, proof["path"]):  # RFC 9162, 2.1.3.2
+            while position == last and last and not last & 1:  # alone on its level
+                position, last = position >> 1, last >> 1
+            found = _hash(b"\x01", *((step, found) if position & 1 else (found, step)))
+            position, last = position >> 1, last >> 1
+        root, keys = self.chains.get(entry["chain"], Chain("")).signed.get(size, (b"", set()))
+        _need(root == found and position == last == 0, f"{place} does not stand in the tree signed")
+        _need(self.given <= keys, f"{place}: a given key did not sign this tree")
+        self.proofs += 1
 
 
-def _lines(path: Path) -> "Iterator[dict]":  # type: ignore[type-arg]
-    with path.open(encoding="utf-8") as file:
-        for number, text in enumerate(file, 1):
-            try:
-                line = json.loads(text)
-            except ValueError as error:
-                raise ExportError(f"line {number} is not JSON") from error
-            if not isinstance(line, dict):
-                raise ExportError(f"line {number} is not an object")
-            yield line
+def _need(fits: object, otherwise: str) -> None:
+    if not fits:
+        raise ValueError(otherwise)
 
 
-def _check_entry(
-    entry: "dict",  # type: ignore[type-arg]
-    chains: dict[str, Chain],
-    last_of_node: dict[str, str],
-) -> None:
-    name, sequence = entry["chain"], entry["sequence"]
-    place = f"entry {sequence} of chain {name}"
-    chain = chains.setdefault(name, Chain())
-    if sequence != chain.size + 1:
-        raise ExportError(f"{place}: entry {chain.size + 1} is missing")
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _need(len(dict(pairs)) == len(pairs), "a key stands twice: two readers would see two records")
+    return dict(pairs)
+
+
+def _checked_hash(entry: dict[str, Any]) -> str:
+    place = f"entry {entry['sequence']} of chain {entry['chain']}"
     fields = {key: value for key, value in entry.items() if key != "hash"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if hashlib.sha256(HASH_DOMAIN + text.encode()).hexdigest() != entry["hash"]:
-        raise ExportError(f"{place}: its hash is another one")
-    if entry["previous_hash"] != chain.head:
-        raise ExportError(f"{place}: it does not follow the entry before")
-    if sequence == 1:
-        node = name.rpartition(".")[0]
-        before = last_of_node.get(node)
-        said = json.loads(entry["body"])
-        found = (before, chains[before].size, chains[before].head) if before else (None,) * 3
-        if (said["previous_chain"], said["previous_sequence"], said["previous_hash"]) != found:
-            raise ExportError(f"{place}: the epoch before it is not as it says")
-        last_of_node[node] = name
-    chain.push(entry["hash"])
-
-
-def _check_note(note: str, chains: dict[str, Chain], keys: list[str]) -> None:
-    text, _, signatures = note.partition("\n\n")
-    origin, size, root = text.split("\n")[:3]
-    chain = chains.get(origin.removeprefix(ORIGIN_PREFIX), Chain())
-    if chain.roots.get(int(size)) != base64.b64decode(root):
-        raise ExportError(f"the checkpoint of {origin} at {size} is of another history")
-    signed = False
-    for line in signatures.splitlines():
-        _, name, encoded = line.split(" ")
-        for key in keys:
-            signed |= _signed(base64.b64decode(encoded), name, text + "\n", key)
-    if keys and not signed:
-        raise ExportError(f"the checkpoint of {origin} at {size} is signed by no known key")
-
-
-def _signed(raw: bytes, name: str, text: str, key: str) -> bool:
-    key_name, _, encoded = key.split("+", 2)
-    public = base64.b64decode(encoded)[1:]
-    for kind in (1, 4):
-        named = key_name.encode() + b"\n" + bytes([kind]) + public
-        if key_name != name or hashlib.sha256(named).digest()[:4] != raw[:4]:
-            continue
-        if kind == 1:
-            return ed25519_verify(public, raw[4:], text.encode())
-        message = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n{text}"
-        return ed25519_verify(public, raw[12:], message.encode())
-    return False
-
-
-def ed25519_verify(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Verify as RFC 8032, 5.1.7, says; slow, and for public data only."""
-    a, r = _decompress(public), _decompress(signature[:32])
-    s = int.from_bytes(signature[32:], "little")
-    if a is None or r is None or len(signature) != 64 or s >= _ORDER:
-        return False
-    digest = hashlib.sha512(signature[:32] + public + message).digest()
-    k = int.from_bytes(digest, "little") % _ORDER
-    left, right = _times(s, _BASE), _add(r, _times(k, a))
-    return (left[0] * right[2] - right[0] * left[2]) % _P == 0 and (
-        left[1] * right[2] - right[1] * left[2]
-    ) % _P == 0
-
-
-def _add(one: Point, two: Point) -> Point:
-    a = (one[1] - one[0]) * (two[1] - two[0]) % _P
-    b = (one[1] + one[0]) * (two[1] + two[0]) % _P
-    c, d = 2 * one[3] * two[3] * _D % _P, 2 * one[2] * two[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
-
-
-def _times(factor: int, point: Point) -> Point:
-    total: Point = (0, 1, 1, 0)
-    while factor:
-        if factor & 1:
-            total = _add(total, point)
-        point, factor = _add(point, point), factor >> 1
-    return total
-
-
-def _recover_x(y: int, sign: int) -> int | None:
-    square = (y * y - 1) * pow(_D * y * y + 1, _P - 2, _P) % _P
-    x = pow(square, (_P + 3) // 8, _P)
-    if (x * x - square) % _P:
-        x = x * _ROOT_OF_MINUS_ONE % _P
-    if y >= _P or (x * x - square) % _P or (not x and sign):
-        return None
-    return x if x & 1 == sign else _P - x
-
-
-def _decompress(data: bytes) -> Point | None:
-    number = int.from_bytes(data, "little")
-    y, sign = number & ((1 << 255) - 1), number >> 255
-    x = _recover_x(y, sign) if len(data) == 32 else None
-    return None if x is None else (x, y, 1, x * y % _P)
-
-
-_BASE_Y = 4 * pow(5, _P - 2, _P) % _P
-_BASE_X = _recover_x(_BASE_Y, 0) or 0
-_BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
-
-
-def main(arguments: list[str]) -> int:
-    """Check the named file; 0 where it fits, 1 where it does not, 2 for wrong use."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        sys.stderr.write(__doc__ or "")
-        return 2
-    try:
-        sentence = check(Path(arguments[0]), arguments[1:])
-    except (ExportError, OSError, KeyError, ValueError) as error:
-        sys.stderr.write(f"FAILED: {error}\n")
-        return 1
-    sys.stdout.write(sentence + "\n")
-    return 0
+    found = _hash(b"hive.ledger.entry.v1\n", text.encode()).hex()
+    _need(found == entry["hash"], f"{place}: its hash is another one")
+    return place
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    record, *keys = sys.argv[1:] or sys.exit(__doc__)
+    try:
+        check = RecordCheck(keys)
+        with Path(record).open(encoding="utf-8") as lines:
+            for line in lines:
+                check.take(json.loads(line, object_pairs_hook=_each_once))
+        sys.stdout.write(check.end() + "\n")
+    except (AttributeError, InvalidSignature, OSError, LookupError, TypeError, ValueError) as error:
+        sys.exit(f"FAILED: {str(error) or 'a signature is false'}")

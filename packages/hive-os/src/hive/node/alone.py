@@ -15,9 +15,14 @@ from hive.execution.ports import Probe
 from hive.ledger.contents import Contents
 from hive.ledger.notes import NoteSigner
 from hive.ledger.tasks import TaskStore
-from hive.node.build import ProcessTier, all_migrations, span_store, witness_of
+from hive.node.build import ProcessTier, all_migrations
+from hive.node.database_svid import DatabaseSvid
 from hive.node.doctor import engine_failure, engine_finding
+from hive.node.doctor_guards import identity_alone
 from hive.node.engine_status import engine_status
+from hive.node.identity import domain_of_node
+from hive.node.opening import span_store, witness_of
+from hive.node.proofs import NodeProofs
 from hive.node.records import Records
 from hive.node.state import StateFolder
 from hive.web.values import (
@@ -38,7 +43,11 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
     state = StateFolder(settings, clock, randomness)
     with state.locked():
         async with (
-            open_engines(settings, migrations=all_migrations()) as engines,
+            open_engines(
+                settings,
+                migrations=all_migrations(),
+                database_tls=DatabaseSvid(state, clock).context,
+            ) as engines,
             witness_of(settings, state, clock, randomness) as witness,
         ):
             database = engines.database
@@ -58,13 +67,35 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             )
 
 
+@asynccontextmanager
+async def open_proofs(settings: Settings) -> AsyncIterator[NodeProofs]:
+    """Open the ledger of a node that does not run, for proofs about it.
+
+    Raises:
+        ConfigError: a node holds the state folder.
+        EngineError: the database does not start.
+
+    """
+    async with open_records(settings) as records:
+        yield NodeProofs(database=records.database, key=records.key, witness=records.witness)
+
+
 async def engines_alone(settings: Settings) -> AsyncIterator[Finding]:
     """Start each engine for a moment and tell what it is."""
     state = StateFolder(settings, SystemClock(), SystemRandomness())
     with state.locked():
         try:
-            async with open_database(settings, migrations=all_migrations()) as database:
+            tls = DatabaseSvid(state, SystemClock()).context
+            async with open_database(
+                settings, migrations=all_migrations(), database_tls=tls
+            ) as database:
                 yield _finding("database", await database.report())
+                yield await identity_alone(
+                    settings,
+                    settings.trust_domain or domain_of_node(state.node_id),
+                    database,
+                    SystemClock(),
+                )
         except HiveError as error:
             yield engine_failure("database", error)
         try:

@@ -12,7 +12,8 @@ from hive.core.ids import plain_text
 from hive.core.json import encode
 from hive.kernel.approval_book import ApprovalBook
 from hive.kernel.approvals import Approval, ApprovalRule, ApprovalState, Condition, Operator
-from hive.security.tokens import OPERATOR
+from hive.kernel.flows import Flows
+from hive.security.roles import acting_operator
 from hive.web.approvals import (
     ApprovalDecision,
     ApprovalLine,
@@ -39,8 +40,9 @@ HOOK_PAUSE_S: Final = 2.0
 class NodeApprovals(QuestionDesk):
     """The approvals of one node."""
 
-    def __init__(self, book: ApprovalBook) -> None:
+    def __init__(self, book: ApprovalBook, flows: Flows) -> None:
         self._book = book
+        self._flows = flows
 
     async def lines(self) -> Sequence[ApprovalLine]:
         """Tell what waits and what was said and not used yet, oldest first."""
@@ -49,7 +51,7 @@ class NodeApprovals(QuestionDesk):
     async def decide(self, approval: str, decision: ApprovalDecision) -> ApprovalLine:
         """Say yes or no. Raises NotFoundError, StateError."""
         said = await self._book.decide(
-            approval, allow=decision.allow, by=str(OPERATOR), reason=decision.reason
+            approval, allow=decision.allow, by=str(acting_operator()), reason=decision.reason
         )
         return await self._line(said)
 
@@ -59,11 +61,11 @@ class NodeApprovals(QuestionDesk):
 
     async def put_rule(self, rule: ApprovalRuleLine) -> None:
         """Add or replace a rule. Raises BadInputError."""
-        await self._book.put_rule(_rule(rule), by=str(OPERATOR))
+        await self._book.put_rule(_rule(rule), by=str(acting_operator()))
 
     async def remove_rule(self, rule: str) -> None:
         """Remove a rule. Raises NotFoundError."""
-        await self._book.remove_rule(rule, by=str(OPERATOR))
+        await self._book.remove_rule(rule, by=str(acting_operator()))
 
     async def watch(self) -> AsyncIterator[ApprovalLine]:
         """Yield what waits now, then every question as it is asked, decided or used."""
@@ -96,6 +98,7 @@ class NodeApprovals(QuestionDesk):
             note=approval.note,
             task=approval.task or "",
             arguments=text,
+            about=self._flows.about(approval.task, approval.target, asked),
             definition=approval.definition,
             asked_at=approval.asked_at,
             expires_at=approval.expires_at,

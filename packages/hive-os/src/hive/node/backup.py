@@ -21,19 +21,22 @@ from hive.core.randomness import SystemRandomness
 from hive.core.settings import Settings
 from hive.engines.open import restore_database
 from hive.engines.opening import BackupSummary
+from hive.node.database_svid import DatabaseSvid
 from hive.node.state import StateFolder
 from hive.web.values import AuditVerdict, BackupDone
 
 DATABASE: Final = "database"
 KEYS: Final = (
     "checkpoint.key",
+    "identity.unkept",
     "master.key",
     "node-sealing.key",
     "node.id",
     "node.key",
     "operator.token",
+    "warrants.key",
 )
-FOLDERS: Final = ("witness", "sources")
+FOLDERS: Final = ("witness", "witnessed", "receipts", "sources", "bundles", "trust", "policy")
 
 Dump = Callable[[Path], Awaitable[BackupSummary]]
 Verify = Callable[[], Awaitable[AuditVerdict]]
@@ -67,7 +70,6 @@ async def write_backup(
         size_bytes=size,
         sha256=await to_thread.run_sync(digest_of, path),
         entries=verdict.entries,
-        agents=0,
         verified=verdict.ok,
         took_ms=round((clock.monotonic() - began) * 1000, 1),
     )
@@ -87,12 +89,17 @@ async def restore_backup(settings: Settings, path: str) -> BackupDone:
     clock = SystemClock()
     began = clock.monotonic()
     _refuse_used(settings)
-    StateFolder(settings, clock, SystemRandomness())
+    state = StateFolder(settings, clock, SystemRandomness())
     with tempfile.TemporaryDirectory(prefix="hive-restore-", dir=settings.state) as work:
         folder = Path(work)
         await to_thread.run_sync(_unpack, Path(path), folder)
         await to_thread.run_sync(_copy_state, folder, settings.state)
-        await restore_database(settings, folder / DATABASE, migrations=all_migrations())
+        await restore_database(
+            settings,
+            folder / DATABASE,
+            migrations=all_migrations(),
+            database_tls=DatabaseSvid(state, clock).context,
+        )
     async with open_records(settings) as records:
         verdict = await records.verify()
     return BackupDone(
@@ -100,7 +107,6 @@ async def restore_backup(settings: Settings, path: str) -> BackupDone:
         size_bytes=await to_thread.run_sync(os.path.getsize, path),
         sha256=await to_thread.run_sync(digest_of, Path(path)),
         entries=verdict.entries,
-        agents=0,
         verified=verdict.ok,
         took_ms=round((clock.monotonic() - began) * 1000, 1),
     )

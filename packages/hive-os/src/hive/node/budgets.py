@@ -8,7 +8,7 @@ from hive.core.errors import BadInputError
 from hive.core.ids import agent_id, foreign_id
 from hive.kernel.budget_keeper import BudgetKeeper, BudgetState
 from hive.kernel.budgets import NODE_NAME
-from hive.security.tokens import OPERATOR
+from hive.security.roles import acting_operator
 from hive.web.budgets import BudgetDesk, BudgetLine, BudgetOrder
 
 LIMIT_MAX: Final = 10**18
@@ -40,15 +40,15 @@ class NodeBudgets(BudgetDesk):
             limit=order.limit or 0,
         )
         if order.limit is None:
-            await self._keeper.remove(budget, by=str(OPERATOR))
+            await self._keeper.remove(budget, by=str(acting_operator()))
             return
         if not 0 <= order.limit <= LIMIT_MAX:
             raise BadInputError("A ceiling is a whole number from 0 to 10^18.")
-        await self._keeper.put(budget, by=str(OPERATOR))
+        await self._keeper.put(budget, by=str(acting_operator()))
 
     async def reopen(self, sum_name: str) -> None:
         """Open a budget that an overrun closed. Raises NotFoundError."""
-        await self._keeper.reopen(sum_name, by=str(OPERATOR))
+        await self._keeper.reopen(sum_name, by=str(acting_operator()))
 
 
 def _name(order: BudgetOrder) -> str:

@@ -15,39 +15,42 @@ import anyio
 from anyio.abc import TaskGroup
 
 from hive.core.clock import Clock
-from hive.core.errors import ConfigError, EngineError, LedgerError, TierUnavailableError
+from hive.core.errors import EngineError, LedgerError, TierUnavailableError
 from hive.core.grant import Tier
-from hive.core.ids import NodeId, SandboxId
+from hive.core.ids import SandboxId
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines import Engines, Migration, load_migrations, open_engines
-from hive.engines.ports import Database
 from hive.execution.drivers import DRIVERS as SANDBOXES
 from hive.execution.environment import Environments
 from hive.execution.ports import LogLine, Probe, SandboxDriver
 from hive.execution.prepare import Preparer
 from hive.kernel.logbook import LogBook
 from hive.kernel.turns import TurnBook
-from hive.ledger.checkpoints import Checkpointer
-from hive.ledger.contents import Contents
-from hive.ledger.drivers import WITNESSES
-from hive.ledger.entry import Entry
-from hive.ledger.meter import SpendMeter
-from hive.ledger.notes import NoteSigner
-from hive.ledger.ports import Witness
 from hive.ledger.writer import LedgerWriter
+from hive.node.foreign_nodes import open_registrar
 from hive.node.gates import SandboxDoors
+from hive.node.guard import GuardedValues, opened_scanner, secrets_of
+from hive.node.identity import EarlyIdentity, NodeIdentity, SandboxIdentities, keep_identity
 from hive.node.keeping import trim_copies
 from hive.node.kernel_parts import Ground, Kernel, build_kernel
 from hive.node.late import LateGate
+from hive.node.ledger_opening import OpenLedger, open_ledger
+from hive.node.opening import span_store
 from hive.node.placement import BuildDoors, TierPlacement, ToolDoors
+from hive.node.policy_opening import open_policy
+from hive.node.provenance import provenance_of
+from hive.node.relations import LateRelations, open_relations
 from hive.node.routes import SandboxRoutes
 from hive.node.state import StateFolder
-from hive.observability.drivers import COLLECTORS, SPAN_STORES
-from hive.observability.export import ForwardedSpans
+from hive.node.warrants import open_warrants
+from hive.node.watchdog import Watchdog
+from hive.node.watchdog_opening import open_watchdog
 from hive.observability.ports import SpanStore
 from hive.observability.spans import SpanFeed, Tracer
 from hive.protocols.egress import EgressDoor
+from hive.security.capability import WarrantBook
+from hive.security.identity.registration import NodeRegistrar
 
 if TYPE_CHECKING:
     from hive.node.llm import NodeModels
@@ -79,26 +82,16 @@ class ProcessTier(SandboxDriver, Protocol):
         ...
 
 
-class WitnessOpener(Protocol):
-    """What a row of the table of witnesses has: the class opens itself from its URL."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a node has before any engine is up."""
 
-    def open(
-        self, url: str, *, clock: Clock, randomness: Randomness
-    ) -> AbstractAsyncContextManager[Witness]:
-        """Open the witness behind a URL."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenLedger:
-    """The ledger of a running node, and the keys that vouch for it."""
-
-    contents: Contents
-    writer: LedgerWriter
-    checkpointer: Checkpointer
-    signer: NoteSigner
-    witness: Witness
-    meter: SpendMeter
+    settings: Settings
+    clock: Clock
+    randomness: Randomness
+    turns: TurnBook
+    logs: LogBook
+    run_directory: Path
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +108,11 @@ class Node:
     probes: tuple[Probe, ...]
     spans: SpanStore
     inside: SandboxRoutes
+    identity: NodeIdentity
+    registrar: NodeRegistrar
+    warrants: WarrantBook
+    relations: LateRelations
+    watchdog: Watchdog
     tasks: TaskGroup
     models: "NodeModels | None" = None
     tools: "NodeTools | None" = None
@@ -151,34 +149,27 @@ async def open_node(
     clock: Clock,
     randomness: Randomness,
 ) -> AsyncIterator[Node]:
-    """Open engines, ledger, execution and kernel; `meanwhile` runs while the engines come up.
-
-    Raises what `run_node` raises.
-    """
+    """Open engines, ledger, execution and kernel; `meanwhile` runs while engines come up. Raises what `run_node` raises."""
     turns, logs = TurnBook(randomness), LogBook(clock, state.logs)
     async with AsyncExitStack() as stack:
         stack.callback(logs.close)
-        engines = await stack.enter_async_context(_engines(settings, meanwhile))
-        ledger = await _open_ledger(stack, settings, state, engines, clock, randomness)
+        early = EarlyIdentity(stack, settings, state, clock=clock, randomness=randomness)
+        engines = await stack.enter_async_context(_engines(settings, meanwhile, early))
+        ledger = await open_ledger(stack, settings, state, engines, clock, randomness)
         driver, probes = await _open_tier(stack, settings, turns, logs)
         tasks = await stack.enter_async_context(_task_group())
         feed = SpanFeed(spans := span_store(settings, engines.database), clock=clock)
-        ground = Ground(
-            settings=settings,
-            clock=clock,
-            randomness=randomness,
-            database=engines.database,
-            contents=ledger.contents,
-            writer=ledger.writer,
-            turns=turns,
-            logs=logs,
-            tracer=Tracer(feed, randomness=randomness, exports=bool(settings.otlp_endpoint)),
-            run_directory=run_directory,
-        )
-        kernel, placement, environments = _kernel(ground, driver, probes, inside := SandboxRoutes())
-        await _load(kernel)
-        _start_keepers(tasks, feed, ledger, kernel)
-        tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
+        begun = Beginning(settings, clock, randomness, turns, logs, run_directory)
+        ground = await _ground(stack, tasks, engines, ledger, feed, begun)
+        identity, inside = await early.identity(ledger.writer), SandboxRoutes()
+        kernel, placement, environments = _kernel(ground, driver, probes, inside, identity)
+        kernel.guards.policies.spiffe_id = identity.name_of
+        warrants = await open_warrants(ground, state, kernel.guards.warrants)
+        relations = open_relations(stack, ground, kernel.guards.policies)
+        watchdog = await open_watchdog(tasks, ground, kernel, identity, ledger.followers, warrants)
+        await _load(kernel, secrets_of(ground, state))
+        _start_keepers(tasks, feed, ledger, kernel, environments, settings)
+        keep_identity(tasks, identity)
         yield Node(
             ground=ground,
             state=state,
@@ -190,85 +181,67 @@ async def open_node(
             probes=probes,
             spans=spans,
             inside=inside,
+            identity=identity,
+            registrar=await open_registrar(tasks, ground, state),
+            warrants=warrants,
+            relations=relations,
+            watchdog=watchdog,
             tasks=tasks,
         )
 
 
-async def _load(kernel: Kernel) -> None:
+async def _ground(
+    stack: AsyncExitStack,
+    tasks: TaskGroup,
+    engines: Engines,
+    ledger: OpenLedger,
+    feed: SpanFeed,
+    begun: Beginning,
+) -> Ground:
+    """Return what the kernel stands on; the guard and the policy are opened here."""
+    settings, clock = begun.settings, begun.clock
+    exports = bool(settings.otlp_endpoint)
+    return Ground(
+        settings=settings,
+        clock=clock,
+        randomness=begun.randomness,
+        database=engines.database,
+        contents=ledger.contents,
+        writer=ledger.writer,
+        turns=begun.turns,
+        logs=begun.logs,
+        tracer=Tracer(feed, randomness=begun.randomness, exports=exports),
+        run_directory=begun.run_directory,
+        scanner=await stack.enter_async_context(opened_scanner(settings, clock)),
+        policy=await open_policy(stack, tasks, settings, clock, ledger.writer),
+    )
+
+
+async def _load(kernel: Kernel, values: GuardedValues) -> None:
+    kernel.guards.scans.known = values.current
     await kernel.budgets.load()
     await kernel.approvals.load()
 
 
 def _engines(
-    settings: Settings, meanwhile: Callable[[], None]
+    settings: Settings, meanwhile: Callable[[], None], early: EarlyIdentity
 ) -> AbstractAsyncContextManager[Engines]:
-    return open_engines(settings, migrations=all_migrations(), meanwhile=meanwhile)
-
-
-async def _refuse_company(database: Database, node: NodeId) -> None:
-    """Let one node at a time host agents from a database: two would run the same turns.
-
-    Raises:
-        ConfigError: another node holds a lease.
-
-    """
-    others = await database.fetch(
-        "SELECT node, max(lease_until) AS until FROM epoch WHERE node <> $1"
-        " GROUP BY node HAVING max(lease_until) > clock_timestamp()",
-        node,
-    )
-    if others:
-        raise ConfigError(
-            "Another node works on this database.",
-            why=f"{others[0]['node']} holds it until {others[0]['until']:%H:%M:%S} UTC, or longer.",
-            fix="Stop it and wait until then, or give this node another HIVE_DATABASE_URL.",
-        )
-
-
-async def _open_ledger(
-    stack: AsyncExitStack,
-    settings: Settings,
-    state: StateFolder,
-    engines: Engines,
-    clock: Clock,
-    randomness: Randomness,
-) -> OpenLedger:
-    """Open the next epoch of this node's chain."""
-    await _refuse_company(engines.database, state.node_id)
-    contents = Contents(engines.database, master_key=state.master_key, randomness=randomness)
-    signer = NoteSigner(state.signer_name, state.checkpoint_seed)
-    witness = await stack.enter_async_context(witness_of(settings, state, clock, randomness))
-    checkpointer = Checkpointer(engines.database, signer=signer, witness=witness, clock=clock)
-    meter = SpendMeter(clock)
-
-    def observe(entries: Sequence[Entry]) -> None:
-        checkpointer.observe(entries)
-        meter.observe(entries)
-
-    writer = await stack.enter_async_context(
-        LedgerWriter.open(
-            engines.database,
-            contents,
-            node=state.node_id,
-            state_dir=state.path,
-            clock=clock,
-            randomness=randomness,
-            disk_floor_bytes=settings.disk_floor_bytes,
-            observer=observe,
-        )
-    )
-    return OpenLedger(
-        contents=contents,
-        writer=writer,
-        checkpointer=checkpointer,
-        signer=signer,
-        witness=witness,
-        meter=meter,
+    return open_engines(
+        settings,
+        migrations=all_migrations(),
+        meanwhile=meanwhile,
+        on_database=early.begin,
+        client_tls=early.client_tls,
+        database_tls=early.database.context,
     )
 
 
 def _kernel(
-    ground: Ground, driver: SandboxDriver, probes: tuple[Probe, ...], inside: SandboxRoutes
+    ground: Ground,
+    driver: SandboxDriver,
+    probes: tuple[Probe, ...],
+    inside: SandboxRoutes,
+    identity: NodeIdentity,
 ) -> tuple[Kernel, TierPlacement, Environments]:
     """Put the kernel together; its egress door and its gates need each other, so they meet here."""
     holder: list[Kernel] = []
@@ -279,7 +252,8 @@ def _kernel(
         is_builder=ground.turns.builds_in,
         clock=ground.clock,
     )
-    gates = SandboxDoors(app=inside, egress=egress)
+    identities = SandboxIdentities(identity.service, ground.turns, driver.first_process)
+    gates = SandboxDoors(app=inside, egress=egress, identity=identities)
     doors = BuildDoors(
         gates=gates,
         turns=ground.turns,
@@ -300,6 +274,7 @@ def _kernel(
             roots=ground.settings.ssl_cert_file,
         ),
         walls_min=ground.settings.walls_min,
+        provenance=provenance_of(ground.settings, ground.database, ground.clock),
         tool_doors=ToolDoors(
             egress=egress,
             turns=ground.turns,
@@ -334,25 +309,6 @@ def _process_tier(
     return make(walls_min=settings.walls_min, on_log=on_log)
 
 
-def span_store(settings: Settings, database: Database) -> SpanStore:
-    """Return the span store of the settings."""
-    make = cast("Callable[[Database], SpanStore]", SPAN_STORES.load(settings.spans_url))
-    store = make(database)
-    if not settings.otlp_endpoint:
-        return store
-    collector = cast("Callable[[str], SpanStore]", COLLECTORS.load(settings.otlp_endpoint))
-    return ForwardedSpans(store, collector(settings.otlp_endpoint))
-
-
-def witness_of(
-    settings: Settings, state: StateFolder, clock: Clock, randomness: Randomness
-) -> AbstractAsyncContextManager[Witness]:
-    """Open the witness of the settings: another key, in the state folder unless a URL names a place."""
-    url = settings.witness_url or f"file:{state.path / 'witness'}"
-    opener = cast("WitnessOpener", WITNESSES.load(url))
-    return opener.open(url, clock=clock, randomness=randomness)
-
-
 async def _open_tier(
     stack: AsyncExitStack, settings: Settings, turns: TurnBook, logs: LogBook
 ) -> tuple[SandboxDriver, tuple[Probe, ...]]:
@@ -372,7 +328,15 @@ async def _probe(driver: SandboxDriver, settings: Settings) -> tuple[Probe, ...]
     return (probe,)
 
 
-def _start_keepers(tasks: TaskGroup, feed: SpanFeed, ledger: OpenLedger, kernel: Kernel) -> None:
+def _start_keepers(
+    tasks: TaskGroup,
+    feed: SpanFeed,
+    ledger: OpenLedger,
+    kernel: Kernel,
+    environments: Environments,
+    settings: Settings,
+) -> None:
+    tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
     tasks.start_soon(feed.run)
     tasks.start_soon(ledger.checkpointer.run)
     tasks.start_soon(_summarise_refusals, kernel, ledger.writer)

@@ -3,13 +3,13 @@
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
 
 from hive import __version__
-from hive.core.call import EffectClass, Principal, Refused, Verb
+from hive.core.call import EffectClass, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.ids import AgentId, ContextId, MessageId, OwnerId, TaskId, agent_id, new_id
 from hive.core.json import Json, encode
@@ -32,7 +32,8 @@ from hive.node.views import (
     task_summary,
     wall_list,
 )
-from hive.security.tokens import OPERATOR, ClientToken, Tokens
+from hive.security.roles import OperatorRole, OperatorSeat, acting_operator
+from hive.security.tokens import ClientToken, Tokens
 from hive.web.ports import Console
 from hive.web.values import (
     AgentStatus,
@@ -125,9 +126,13 @@ class NodeConsole(Console):
         )
 
     async def is_operator(self, token: str) -> bool:
-        """Compare a presented token with the operator's."""
-        bearer = self._tokens.recognise(token)
-        return not isinstance(bearer, Refused) and bearer.principal == OPERATOR
+        """Tell whether a presented token is the operator's own, or an admin's."""
+        seat = self._tokens.recognise_operator(token)
+        return seat is not None and seat.role is OperatorRole.ADMIN
+
+    async def operator_seat(self, token: str) -> OperatorSeat | None:
+        """Tell which operator shows a token."""
+        return self._tokens.recognise_operator(token)
 
     def snapshot(self) -> NodeStatus:
         """Describe the node from memory; may be called from any thread."""
@@ -152,7 +157,7 @@ class NodeConsole(Console):
             ledger_entries=self._records.entries_written(),
             memory_bytes=_resident_bytes(),
             token_file=face.token_file,
-            degraded=list(face.degraded),
+            degraded=[*face.degraded, *self._kernel.guards.policies.degraded()],
         )
 
     def agent_list(self) -> Sequence[AgentStatus]:
@@ -196,15 +201,15 @@ class NodeConsole(Console):
 
     async def start(self, name: str) -> AgentStatus:
         """Start a stopped agent. Raises NotFoundError."""
-        return self._agent(await self._kernel.supervisor.start(OPERATOR, agent_id(name)))
+        return self._agent(await self._kernel.supervisor.start(acting_operator(), agent_id(name)))
 
     async def stop(self, name: str, *, drain_s: float = 0.0) -> None:
         """Stop an agent. Raises NotFoundError."""
-        await self._kernel.supervisor.stop(OPERATOR, agent_id(name), drain_s=drain_s)
+        await self._kernel.supervisor.stop(acting_operator(), agent_id(name), drain_s=drain_s)
 
     async def remove(self, name: str) -> None:
         """Stop an agent and forget it. Raises NotFoundError."""
-        await self._kernel.supervisor.remove(OPERATOR, agent_id(name))
+        await self._kernel.supervisor.remove(acting_operator(), agent_id(name))
 
     async def tasks(self, query: TaskFilter) -> TaskSummaries:
         """List all owners' tasks, newest change first."""
@@ -235,7 +240,7 @@ class NodeConsole(Console):
     async def cancel(self, task_id: str) -> TaskSummary:
         """Cancel a task as its owner. Raises NotFoundError, StateError."""
         held = await self._kernel.recovery.task(TaskId(task_id))
-        owner = Principal(kind=OPERATOR.kind, name=OPERATOR.name, owner=held.owner)
+        owner = replace(acting_operator(), owner=held.owner)
         return task_summary(await self._kernel.dispatcher.cancel(owner, held.id))
 
     async def parked(self) -> Sequence[ParkedTask]:
@@ -254,7 +259,9 @@ class NodeConsole(Console):
 
     async def decide(self, task_id: str, *, repeat: bool) -> TaskSummary:
         """Let a parked task go on, repeating its effect, or end it. Raises NotFoundError."""
-        held = await self._kernel.supervisor.decide(OPERATOR, TaskId(task_id), repeat=repeat)
+        held = await self._kernel.supervisor.decide(
+            acting_operator(), TaskId(task_id), repeat=repeat
+        )
         return task_summary(held)
 
     async def call(self, name: str, order: CallOrder) -> AsyncIterator[CallEvent]:
@@ -269,7 +276,7 @@ class NodeConsole(Console):
         )
         arguments = encode(order.pieces)
         attempt = Attempt(
-            principal=OPERATOR,
+            principal=acting_operator(),
             verb=Verb.SEND,
             target=name,
             effect=EffectClass.IDEMPOTENT,
@@ -333,10 +340,11 @@ class NodeConsole(Console):
             owner=OwnerId(order.owner),
             agents=[agent_id(name) for name in order.agents],
             lifetime=timedelta(days=order.days),
+            role=OperatorRole(order.role) if order.role else None,
         )
         text = token.reveal()
         newest = next(one for one in self._tokens.live() if f".{one.id}." in text)
-        await self._note("token.issued", newest.id, owner=newest.owner)
+        await self._note("token.issued", newest.id, owner=newest.owner, role=newest.role)
         return TokenIssued(token=text, summary=_token_summary(newest))
 
     async def list_tokens(self) -> Sequence[TokenSummary]:
@@ -348,8 +356,9 @@ class NodeConsole(Console):
         await self._tokens.revoke(token_id)
         await self._note("token.revoked", token_id)
 
-    async def _note(self, name: str, token_id: str, *, owner: str = "") -> None:
-        by: dict[str, Json] = {"token": token_id, "owner": owner, "by": str(OPERATOR)}
+    async def _note(self, name: str, token_id: str, *, owner: str = "", role: str = "") -> None:
+        by: dict[str, Json] = {"token": token_id, "owner": owner, "by": str(acting_operator())}
+        by |= {"role": role} if role else {}
         await self._kernel.writer.append(event(name, by, clock=self._clock))
 
     def _agent(self, view: AgentView, memory_bytes: int = 0) -> AgentStatus:
@@ -358,6 +367,7 @@ class NodeConsole(Console):
             base_url=self._face.address,
             memory_bytes=memory_bytes,
             why_tier=self._records.why_tier(view),
+            shut_in=self._kernel.guards.wardens.shut_in(view.spec.name),
         )
 
 
@@ -369,6 +379,7 @@ def _token_summary(token: ClientToken) -> TokenSummary:
         created_at=token.created_at,
         expires_at=token.expires_at,
         revoked=token.revoked_at is not None,
+        role=token.role,
     )
 
 

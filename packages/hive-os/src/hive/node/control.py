@@ -18,6 +18,7 @@ import anyio
 from hive.core.errors import NodeUnreachableError
 from hive.node.crossing import Crossing
 from hive.node.http import HttpServer, bind_path
+from hive.security.roles import OperatorSeat
 from hive.web.chapters import Answer, ApiQuestion, Chapter, Lines, RouteKey
 from hive.web.operator import OperatorApi
 from hive.web.ports import Console
@@ -84,6 +85,10 @@ class FastConsole(Console):
     async def is_operator(self, token: str) -> bool:
         """Compare a presented token with the operator's."""
         return await self._console.is_operator(token)
+
+    async def operator_seat(self, token: str) -> OperatorSeat | None:
+        """Tell which operator shows a token."""
+        return await self._console.operator_seat(token)
 
     async def status(self) -> NodeStatus:
         """Describe the node, without its loop."""

@@ -11,7 +11,7 @@ import anyio
 from hive.core.call import sha256_hex
 from hive.core.clock import Clock
 from hive.core.errors import NotFoundError, SpecError
-from hive.core.grant import ANY, Access, Grant, HostRule, PathRule
+from hive.core.grant import ANY, PROVIDER, Access, Grant, HostRule, PathRule
 from hive.core.json import encode
 from hive.core.settings import Settings
 from hive.core.spec import AgentSkill, StartKind
@@ -32,7 +32,9 @@ from hive.kernel.host_parts import first_error
 from hive.kernel.ports import AgentView
 from hive.kernel.registry import AgentRegistry
 from hive.kernel.supervisor import Supervisor
-from hive.security.tokens import OPERATOR
+from hive.node.conditions import allowed_by, usable_rules
+from hive.node.provenance import PackageStanding, Provenance, papers_beside
+from hive.security.roles import acting_operator
 from hive.web.values import (
     DeployOrder,
     DeployPlan,
@@ -57,6 +59,7 @@ class Deployer:
         base_url: str,
         tool_servers: Callable[[], Collection[str]] = tuple,
         tool_skills: Callable[[str], Sequence[AgentSkill]] = lambda _server: (),
+        provenance: Provenance | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -67,6 +70,7 @@ class Deployer:
         self._base_url = base_url
         self._tool_servers = tool_servers
         self._tool_skills = tool_skills
+        self._provenance = provenance
 
     async def plan(self, order: DeployOrder) -> DeployPlan:
         """Read a source and tell what deploying it would grant; changes nothing.
@@ -93,6 +97,7 @@ class Deployer:
 
         Raises:
             SpecError: the source cannot be used, or its plan changed since it was confirmed.
+            SupplyError: nobody trusted has signed it, and this node demands that.
 
         """
         began = self._clock.monotonic()
@@ -103,6 +108,10 @@ class Deployer:
         name = found.spec.name
         yield DeployStep(stage="found", text=_found_text(found), agent=name)
         await anyio.to_thread.run_sync(self._stage, found)
+        standing = await self._signed(found, order)
+        if standing is not None:
+            note = "" if standing.signed else standing.problem
+            yield DeployStep(stage="signed", text=standing.text, note=note, agent=name)
         send, receive = anyio.create_memory_object_stream[DeployStep](PROGRESS_AHEAD_MAX)
         views: list[AgentView] = []
 
@@ -114,7 +123,9 @@ class Deployer:
 
         async def host() -> None:
             with send:
-                views.append(await self._supervisor.deploy(OPERATOR, found.spec, grant, on_line))
+                views.append(
+                    await self._supervisor.deploy(acting_operator(), found.spec, grant, on_line)
+                )
 
         try:
             async with receive, anyio.create_task_group() as tasks:
@@ -123,8 +134,19 @@ class Deployer:
                     yield step
         except ExceptionGroup as group:
             raise first_error(group) from group
+        if self._provenance is not None and standing is not None:
+            await self._provenance.note(standing)
         for step in self._facts(found, views[0], began):
             yield step
+
+    async def _signed(self, found: FoundSource, order: DeployOrder) -> PackageStanding | None:
+        """Check who signed the copy that was just made, by the papers that came with the source."""
+        if self._provenance is None:
+            return None
+        named = str(Path(order.folder, order.bundle)) if order.bundle else ""
+        papers = await anyio.to_thread.run_sync(papers_beside, found.spec, named)
+        await self._provenance.keep(found.spec, papers)
+        return await self._provenance.admit(found.spec, newest=True)
 
     def _facts(self, found: FoundSource, view: AgentView, began: float) -> Sequence[DeployStep]:
         name = found.spec.name
@@ -196,8 +218,13 @@ class Deployer:
             hosts=(*found.spec.needs.hosts, *map(_host_rule, order.hosts)),
             tools=tuple(dict.fromkeys((*found.spec.needs.tools, *map(tool_name, order.tools)))),
         )
-        return cut_by_policy(
-            needs, open_ceiling(limits=needs.limits), self._mounts(order), forbidden=self._forbidden
+        return usable_rules(
+            cut_by_policy(
+                allowed_by(order.allow, needs),
+                open_ceiling(limits=needs.limits),
+                self._mounts(order),
+                forbidden=self._forbidden,
+            )
         )
 
     def _safe_grant(self, found: FoundSource, order: DeployOrder) -> Grant:
@@ -206,11 +233,14 @@ class Deployer:
         hosts = dict.fromkeys((*typed, *map(_host_rule, order.hosts)))
         named = found.spec.needs.tools if server_of(found.spec) else ()
         tools = tuple(dict.fromkeys((*named, *map(tool_name, order.tools))))
-        needs = replace(found.spec.needs, hosts=tuple(hosts), tools=tools)
+        asked = replace(found.spec.needs, hosts=tuple(hosts), tools=tools)
+        needs = allowed_by(order.allow, asked)
         ceiling = replace(
-            unattended_ceiling(), hosts=needs.hosts, agents=found.spec.needs.agents, tools=tools
+            unattended_ceiling(), hosts=needs.hosts, agents=needs.agents, tools=needs.tools
         )
-        return cut_by_policy(needs, ceiling, self._mounts(order), forbidden=self._forbidden)
+        return usable_rules(
+            cut_by_policy(needs, ceiling, self._mounts(order), forbidden=self._forbidden)
+        )
 
     @property
     def _forbidden(self) -> tuple[str, ...]:
@@ -240,7 +270,7 @@ def _found_text(found: FoundSource) -> str:
 
 def _warnings(grant: Grant, servers: Collection[str]) -> list[str]:
     """Tell which tools are granted of servers that do not exist."""
-    named = {one.partition(".")[0] for one in grant.tools if one != ANY}
+    named = {one.partition(".")[0] for one in grant.tools if one != ANY} - {PROVIDER}
     return [
         f"there is no tool server {name} yet: hive tool add {name}"
         for name in sorted(named - set(servers))

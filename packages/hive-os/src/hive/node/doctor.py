@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from hive.core.clock import SystemClock
 from hive.core.errors import HiveError
 from hive.core.settings import Settings
 from hive.execution.environment_node import host_node
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 
 async def examine_node(node: "Node", face: NodeFace) -> Examination:
     """Examine a running node: its engines and walls are tried again."""
+    from hive.node.doctor_guards import guards_of
+
     probe = await node.placement.drivers[next(iter(node.placement.drivers))].probe()
     statuses = await engine_statuses(node.engines)
     return Examination(
         findings=[
             *map(engine_finding, statuses),
             *_walls((probe,), node.settings),
+            await node.identity.finding(node.clock.now()),
+            *await guards_of(node),
             *(await node.models.findings() if node.models else [_models(node.settings)]),
             await to_thread.run_sync(_node_js, node.settings),
             *(node.tools.findings() if node.tools else ()),
@@ -48,9 +53,11 @@ async def examine(settings: Settings) -> Examination:
 
     """
     from hive.node.alone import engines_alone, probe_alone
+    from hive.node.doctor_guards import guards_alone
 
     found = [finding async for finding in engines_alone(settings)]
     found += _walls((await probe_alone(settings),), settings)
+    found += await guards_alone(settings, SystemClock())
     found += [_models(settings), await to_thread.run_sync(_node_js, settings), _mode(settings)]
     return Examination(findings=found)
 

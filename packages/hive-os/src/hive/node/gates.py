@@ -1,7 +1,7 @@
-"""The doors as a sandbox sees them: two sockets in its own folder, nothing else."""
+"""The doors as a sandbox sees them: a few sockets in its own folder, nothing else."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -31,27 +31,50 @@ class ProxyDoor(Protocol):
         ...
 
 
-class SandboxDoors:
-    """Opens `gate.sock` and `egress.sock` for a sandbox and tells its agent where they are."""
+class IdentityDoor(Protocol):
+    """The Workload API as the listener needs it."""
 
-    def __init__(self, *, app: App, egress: ProxyDoor) -> None:
+    def listen(
+        self, sandbox: SandboxId, folder: Path
+    ) -> AbstractAsyncContextManager[Mapping[str, str]]:
+        """Serve one sandbox's identity; give what its agent finds in its environment."""
+        ...
+
+
+class SandboxDoors:
+    """Opens `gate.sock`, `egress.sock` and `identity.sock` for a sandbox and tells its agent where they are."""
+
+    def __init__(
+        self, *, app: App, egress: ProxyDoor, identity: IdentityDoor | None = None
+    ) -> None:
         self._app = app
         self._egress = egress
+        self._identity = identity
 
     @asynccontextmanager
     async def listen(self, sandbox: SandboxId, directory: str) -> AsyncIterator[Mapping[str, str]]:
-        """Serve both sockets while the context lasts."""
+        """Serve the sockets while the context lasts."""
         folder = Path(directory)
         server = HttpServer(
             from_sandbox(self._app, sandbox), connections_max=CONNECTIONS_PER_SANDBOX_MAX
         )
-        async with self._egress.serve_unix(folder / "egress.sock", sandbox):
+        async with (
+            self._egress.serve_unix(folder / "egress.sock", sandbox),
+            self._identified(sandbox, folder) as identity,
+        ):
             # The folder keeps strangers out; inside, the agent runs under another uid.
             await server.listen(bind_path(folder / "gate.sock", mode=0o666))
             try:
-                yield agent_environment()
+                yield {**agent_environment(), **identity}
             finally:
                 await server.aclose()
+
+    def _identified(
+        self, sandbox: SandboxId, folder: Path
+    ) -> AbstractAsyncContextManager[Mapping[str, str]]:
+        if self._identity is None:
+            return nullcontext({})
+        return self._identity.listen(sandbox, folder)
 
 
 def agent_environment() -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hive.core.call import Call
+from hive.core.call import Call, Principal
 from hive.core.clock import Clock
 from hive.core.ids import AgentId
 from hive.core.randomness import Randomness
@@ -14,29 +14,38 @@ from hive.kernel.admission import Admission
 from hive.kernel.approval_book import ApprovalBook
 from hive.kernel.budget_keeper import BudgetKeeper
 from hive.kernel.budgets import Budgets
+from hive.kernel.checks import Inquiry
 from hive.kernel.claims import ClaimBook
 from hive.kernel.desk import TaskDesk
 from hive.kernel.dispatch import Dispatcher
 from hive.kernel.entrance import Entrance
 from hive.kernel.feed import TaskFeed
+from hive.kernel.flows import Flows
 from hive.kernel.logbook import LogBook
 from hive.kernel.outcomes import OutcomeDesk
 from hive.kernel.places import Placement
-from hive.kernel.ports import CallFacts, GateListener
+from hive.kernel.policies import Policies, PolicyOfNode
+from hive.kernel.ports import Arguments, CallFacts, GateListener
 from hive.kernel.recovery import Recovery
 from hive.kernel.registry import AgentRegistry
 from hive.kernel.run_record import RunReader
 from hive.kernel.runs import RunBook, Runs
+from hive.kernel.scans import Scans
 from hive.kernel.sending import MessageSender
 from hive.kernel.supervisor import Supervisor
 from hive.kernel.turns import TurnBook
+from hive.kernel.wardens import Wardens
+from hive.kernel.warrants import TaskWarrants
 from hive.ledger.asked import AskedKeeper
 from hive.ledger.contents import Contents
 from hive.ledger.journal import Journal
 from hive.ledger.refusals import RefusalMeter
 from hive.ledger.tasks import TaskStore
 from hive.ledger.writer import LedgerWriter
+from hive.node.conditions import ceiling_of
 from hive.observability.spans import Tracer
+from hive.security.guardrails import RedactionWish, Scanner
+from hive.security.labels import FlowBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,24 @@ class Ground:
     logs: LogBook
     tracer: Tracer
     run_directory: Path
+    policy: PolicyOfNode
+    scanner: Scanner | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """The layers that judge a call between the kernel's own checks, in the order in which they are asked."""
+
+    wardens: Wardens
+    warrants: TaskWarrants
+    policies: Policies
+    flows: Flows
+    scans: Scans
+
+    @property
+    def inquiries(self) -> tuple[Inquiry, ...]:
+        """Return them as the kernel asks them."""
+        return (self.wardens, self.warrants, self.policies, self.flows, self.scans)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +99,7 @@ class Kernel:
     runs: Runs
     budgets: BudgetKeeper
     approvals: ApprovalBook
+    guards: Guards
 
 
 def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> Kernel:
@@ -86,29 +114,24 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
     keeper = _keeper(ground.settings)
     book = RunBook(store=store, reader=RunReader(journal), desk=desk, keeper=keeper)
     recovery = _recovery(ground, store, journal, claims, book)
+    guards = _guards(ground)
     supervisor = _supervisor(
-        ground, placement, gates, feed=feed, claims=claims, recovery=recovery, desk=desk
-    )
-    refusals = RefusalMeter(clock=clock)
-    facts = facts_of(ground.turns, supervisor, feed)
-    admission = Admission(
-        settings=ground.settings, clock=clock, claims=claims, budgets=budgets, facts=facts
-    )
-    approvals = _approvals(ground, keeper)
-    entrance = _entrance(ground, admission, refusals, keeper, approvals)
-    sender = _sender(ground, entrance, supervisor, feed=feed, desk=desk)
-    dispatcher = Dispatcher(
-        admission=admission,
-        entrance=entrance,
-        sender=sender,
-        writer=ground.writer,
-        supervisor=supervisor,
-        turns=ground.turns,
+        ground,
+        placement,
+        gates,
         feed=feed,
+        flows=guards.flows,
+        claims=claims,
+        recovery=recovery,
         desk=desk,
-        clock=clock,
     )
-    runs = _runs(ground, book, supervisor, sender)
+    guards.policies.tier_of = tiers_of(supervisor)
+    refusals, approvals = RefusalMeter(clock=clock), _approvals(ground, keeper)
+    facts = facts_of(ground.turns, supervisor, feed, guards.warrants)
+    admission = _admission(ground, claims, budgets, facts, guards)
+    entrance = _entrance(ground, admission, refusals, keeper, approvals, guards)
+    sender = _sender(ground, entrance, supervisor, feed, desk, guards, recovery)
+    dispatcher = _dispatcher(ground, admission, entrance, sender, supervisor, feed, desk, guards)
     return Kernel(
         dispatcher=dispatcher,
         supervisor=supervisor,
@@ -121,8 +144,83 @@ def build_kernel(ground: Ground, placement: Placement, gates: GateListener) -> K
         refusals=refusals,
         recovery=recovery,
         writer=ground.writer,
-        runs=runs,
+        runs=_runs(ground, book, supervisor, sender),
         approvals=approvals,
+        guards=guards,
+    )
+
+
+def _admission(
+    ground: Ground,
+    claims: ClaimBook,
+    budgets: Budgets,
+    facts: Callable[[Call, bytes], CallFacts],
+    guards: Guards,
+) -> Admission:
+    return Admission(
+        settings=ground.settings,
+        clock=ground.clock,
+        claims=claims,
+        budgets=budgets,
+        facts=facts,
+        inquiries=guards.inquiries,
+        tries=guards.wardens.take_try,
+    )
+
+
+def _dispatcher(
+    ground: Ground,
+    admission: Admission,
+    entrance: Entrance,
+    sender: MessageSender,
+    supervisor: Supervisor,
+    feed: TaskFeed,
+    desk: TaskDesk,
+    guards: Guards,
+) -> Dispatcher:
+    return Dispatcher(
+        admission=admission,
+        entrance=entrance,
+        sender=sender,
+        writer=ground.writer,
+        supervisor=supervisor,
+        turns=ground.turns,
+        feed=feed,
+        desk=desk,
+        flows=guards.flows,
+        scans=guards.scans,
+        clock=ground.clock,
+    )
+
+
+def _guards(ground: Ground) -> Guards:
+    return Guards(
+        wardens=Wardens(ground.clock),
+        warrants=_warrants(ground),
+        policies=Policies(ground.policy),
+        flows=Flows(
+            FlowBook(lambda: ground.settings.labels_allow),
+            enforced=ground.settings.labels == "enforce",
+        ),
+        scans=_scans(ground),
+    )
+
+
+def _scans(ground: Ground) -> Scans:
+    return Scans(
+        scanner=ground.scanner,
+        wish=RedactionWish.read(ground.settings.guard_redact),
+        approve_above=ground.settings.guard_approve_above,
+        handle_of=ground.turns.handle_in,
+    )
+
+
+def _warrants(ground: Ground) -> TaskWarrants:
+    return TaskWarrants(
+        clock=ground.clock,
+        randomness=ground.randomness,
+        ceiling=ceiling_of(ground.settings),
+        ttl_s=ground.settings.warrant_ttl_s,
     )
 
 
@@ -165,7 +263,13 @@ def _budget_keeper(
 
 
 def _sender(
-    ground: Ground, entrance: Entrance, supervisor: Supervisor, *, feed: TaskFeed, desk: TaskDesk
+    ground: Ground,
+    entrance: Entrance,
+    supervisor: Supervisor,
+    feed: TaskFeed,
+    desk: TaskDesk,
+    guards: Guards,
+    recovery: Recovery,
 ) -> MessageSender:
     return MessageSender(
         entrance=entrance,
@@ -174,6 +278,9 @@ def _sender(
         desk=desk,
         clock=ground.clock,
         randomness=ground.randomness,
+        warrants=guards.warrants,
+        flows=guards.flows,
+        before=recovery.warrant,
     )
 
 
@@ -199,6 +306,7 @@ def _entrance(
     refusals: RefusalMeter,
     keeper: AskedKeeper,
     approvals: ApprovalBook,
+    guards: Guards,
 ) -> Entrance:
     return Entrance(
         admission=admission,
@@ -210,6 +318,8 @@ def _entrance(
         commit=lambda arguments: ground.contents.commitment(arguments.hex()),
         keeper=keeper,
         approvals=approvals,
+        label=guards.flows.label,
+        said=guards.policies.said,
     )
 
 
@@ -219,6 +329,7 @@ def _supervisor(
     gates: GateListener,
     *,
     feed: TaskFeed,
+    flows: Flows,
     claims: ClaimBook,
     recovery: Recovery,
     desk: TaskDesk,
@@ -229,6 +340,7 @@ def _supervisor(
         gates=gates,
         turns=ground.turns,
         feed=feed,
+        flows=flows,
         outcomes=OutcomeDesk(
             writer=ground.writer, feed=feed, claims=claims, clock=clock, randomness=randomness
         ),
@@ -244,12 +356,22 @@ def _supervisor(
     )
 
 
+def tiers_of(supervisor: Supervisor) -> Callable[[Principal], str]:
+    """Return what tells behind which walls a caller runs; empty for one from outside."""
+
+    def tier(principal: Principal) -> str:
+        view = None if principal.agent is None else supervisor.get(principal.agent)
+        return "" if view is None else view.tier.name.lower()
+
+    return tier
+
+
 def facts_of(
-    turns: TurnBook, supervisor: Supervisor, feed: TaskFeed
-) -> Callable[[Call], CallFacts]:
+    turns: TurnBook, supervisor: Supervisor, feed: TaskFeed, warrants: TaskWarrants
+) -> Callable[[Call, bytes], CallFacts]:
     """Return what fetches the facts of a call: all of them are in memory."""
 
-    def facts(call: Call) -> CallFacts:
+    def facts(call: Call, arguments: bytes) -> CallFacts:
         turn = turns.running(call.principal.turn)
         return CallFacts(
             grant=turns.grant_of(call.principal),
@@ -259,6 +381,8 @@ def facts_of(
             tasks_in_flight=len(feed),
             parked="" if turn is None else turn.parked,
             turn_over=turn is None and call.principal.turn is not None,
+            arguments=Arguments(arguments),
+            warrant=warrants.of(call, turn),
         )
 
     return facts

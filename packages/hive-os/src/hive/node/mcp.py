@@ -21,6 +21,8 @@ from hive.kernel.record import event
 from hive.node.mcp_serving import agent_services, node_service, tool_skills
 from hive.node.routes import names_of
 from hive.node.tool_logs import ToolLogs
+from hive.node.tool_provenance import ToolProvenance
+from hive.node.tool_traits import tool_traits, trusted_tools
 from hive.node.tools import NodeTools
 from hive.protocols.mcp.doormen import HandleDoorman, TokenDoorman, split_handle
 from hive.protocols.mcp.front import McpFront
@@ -33,12 +35,15 @@ from hive.protocols.mcp.oauth.door import OAuthDoor
 from hive.protocols.mcp.oauth.login import UpstreamLogin
 from hive.protocols.mcp.oauth.records import GrantNote
 from hive.protocols.mcp.pins.book import PinBook
-from hive.protocols.mcp.ports import McpObject, McpService, Turned, Visitor
+from hive.protocols.mcp.ports import Doorman, McpObject, McpService, Turned, Visitor
 from hive.protocols.mcp.serving.agent import AgentServices
 from hive.protocols.mcp.serving.node import NodeService
-from hive.security.tokens import OPERATOR, Tokens
+from hive.protocols.mcp.warrants import WARRANT_NONCES, WarrantDoorman
+from hive.security.roles import OPERATOR, acting_operator
+from hive.security.tokens import Tokens
 from hive.security.vault import Vault
 from hive.web.tools import ToolLogin
+from hive.web.trust import ToolPackageLine
 
 if TYPE_CHECKING:
     from hive.node.build import Node
@@ -61,6 +66,7 @@ class NodeMcp:
     inside: McpFront
     public: McpFront
     oauth: OAuthDoor
+    package: Callable[[str], Awaitable[ToolPackageLine]]
 
     def skills_of(self, server: str) -> tuple[AgentSkill, ...]:
         """Return a server's tools as the skills of an agent that stands for it."""
@@ -124,12 +130,8 @@ async def opened_mcp(
     vault, logs, note = vault_of(node), ToolLogs(node.clock), _note_of(node)
     pins = PinBook(database=node.engines.database, clock=node.clock, note=note)
     await pins.load()
-    launcher = open_launcher(
-        settings=node.settings,
-        environments=node.environments,
-        doors=node.placement.tool_doors,
-        on_line=logs.add,
-    )
+    launcher, signed = _launcher(node, logs), ToolProvenance.of(node.placement.provenance, note)
+    launcher.vouch = signed.vouch
     # Tokens are made for this name of the node, character by character.
     origin = node.settings.public_url.rstrip("/") or address
     login = UpstreamLogin(
@@ -137,6 +139,8 @@ async def opened_mcp(
     )
     hub = _hub(node, pins, vault, login, launcher)
     login.on_login = hub.refresh_soon
+    flows = node.kernel.guards.flows
+    flows.traits, flows.trusts = tool_traits(hub), trusted_tools(hub)
     door = _oauth_door(node, console, login, origin, note)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(hub.running())
@@ -144,7 +148,7 @@ async def opened_mcp(
         inside, public = await _fronts(
             node,
             _endpoints(node, console, hub, gateways, door, address),
-            _doorman(node, tokens, door),
+            await _doorman(node, tokens, door, origin),
             stack,
         )
         door.tell_ended(public.end_grant)
@@ -159,10 +163,28 @@ async def opened_mcp(
             clock=node.clock,
             state=str(node.state.path),
             login=partial(_begun, hub, login),
-            pin=launcher.pin,
+            pin=partial(signed.admit, launcher),
             logs=logs,
         )
-        yield NodeMcp(hub=hub, pins=pins, tools=tools, inside=inside, public=public, oauth=door)
+        named = partial(_package, hub, signed, launcher)
+        yield NodeMcp(
+            hub=hub, pins=pins, tools=tools, inside=inside, public=public, oauth=door, package=named
+        )
+
+
+async def _package(
+    hub: HubRegistry, signed: ToolProvenance, launcher: ServerLauncher, name: str
+) -> ToolPackageLine:
+    return await signed.describe(hub.server(name), launcher)
+
+
+def _launcher(node: "Node", logs: ToolLogs) -> ServerLauncher:
+    return open_launcher(
+        settings=node.settings,
+        environments=node.environments,
+        doors=node.placement.tool_doors,
+        on_line=logs.add,
+    )
 
 
 def _hub(
@@ -198,14 +220,16 @@ def _oauth_door(
     )
 
 
-def _doorman(node: "Node", tokens: Tokens, door: OAuthDoor) -> TokenDoorman:
-    return TokenDoorman(
+async def _doorman(node: "Node", tokens: Tokens, door: OAuthDoor, origin: str) -> WarrantDoorman:
+    known = TokenDoorman(
         tokens=tokens,
         anonymous=node.settings.anonymous,
         anonymous_tools=node.settings.anonymous_tools,
         recognise_oauth=door.recognise,
         challenge=door.challenge,
     )
+    nonces = await node.engines.messaging.key_value(WARRANT_NONCES)
+    return WarrantDoorman(known, node.warrants, nonces, node.clock, origin)
 
 
 @asynccontextmanager
@@ -238,7 +262,7 @@ def _endpoints(
 
 
 async def _fronts(
-    node: "Node", endpoints: McpEndpoints, doorman: TokenDoorman, stack: AsyncExitStack
+    node: "Node", endpoints: McpEndpoints, doorman: Doorman, stack: AsyncExitStack
 ) -> tuple[McpFront, McpFront]:
     """Open both doors: the one on every sandbox's socket, and the one on the public port."""
     inside = McpFront(
@@ -292,7 +316,7 @@ def vault_of(node: "Node") -> Vault:
 
 def _note_of(node: "Node") -> Callable[[str, dict[str, Json]], Awaitable[None]]:
     async def note(name: str, body: dict[str, Json]) -> None:
-        said = event(name, {"by": str(OPERATOR), **body}, clock=node.clock)
+        said = event(name, {"by": str(acting_operator()), **body}, clock=node.clock)
         await node.kernel.writer.append(said)
 
     return note

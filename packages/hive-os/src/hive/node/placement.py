@@ -19,6 +19,7 @@ from hive.kernel.places import Placed
 from hive.kernel.ports import GateListener
 from hive.kernel.turns import TurnBook
 from hive.node.gates import ProxyDoor
+from hive.node.provenance import Provenance
 
 BUILDER: Final = AgentId("builder")
 OPERATORS: Final = OwnerId("operator")
@@ -33,6 +34,7 @@ class TierPlacement:
     preparer: Preparer
     walls_min: tuple[str, ...]
     tool_doors: "ToolDoors"
+    provenance: Provenance
 
     def choose(self, grant: Grant) -> TierChoice:
         """Choose the lowest tier that covers a grant.
@@ -57,15 +59,22 @@ class TierPlacement:
 
         Raises:
             SpecError: its source cannot be used.
+            SupplyError: nobody trusted has signed it, and this node demands that.
             TierUnavailableError: no tier covers the grant.
 
         """
         choice = self.choose(grant)
+        standing = await self.provenance.admit(spec)
         # Wheels are unpacked and run nothing, so all agents of the operator share what was built from
         # the same requirements. A build script may write into its cache: that one is the agent's own.
         owner = OwnerId(spec.name) if spec.allow_build else OPERATORS
         prepared = await self.preparer.prepare(spec, owner, on_line=on_line)
-        return Placed(tier=choice.tier, driver=self.drivers[choice.tier], prepared=prepared)
+        return Placed(
+            tier=choice.tier,
+            driver=self.drivers[choice.tier],
+            prepared=prepared,
+            provenance=standing.record,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,12 @@ from hive.engines import open_database
 from hive.engines.ports import Transaction
 from hive.ledger.contents import rewrapped_key
 from hive.node.build import all_migrations
+from hive.node.database_svid import DatabaseSvid
 from hive.node.master_key import read_master_key
 from hive.node.state import StateFolder
 from hive.protocols.a2a.push import KEY_PURPOSE, resealed
+from hive.security.identity.authorities import name_of
+from hive.security.identity.sealed_keys import resealed_key
 from hive.security.vault import rewrapped, unwrapped, wrapping_key
 from hive.web.secrets import Rekeyed
 from hive_a2a.crypto import derive_key
@@ -37,14 +40,18 @@ async def change_master_key(settings: Settings, file: Path) -> Rekeyed:
     new = read_master_key(file)
     state = StateFolder(settings, SystemClock(), SystemRandomness())
     with state.locked():
-        old = state.master_key
+        old, svid = state.master_key, DatabaseSvid(state, SystemClock())
         async with (
-            open_database(settings, migrations=all_migrations()) as database,
+            open_database(
+                settings, migrations=all_migrations(), database_tls=svid.context
+            ) as database,
             database.transaction() as transaction,
         ):
             contents = await _content_keys(transaction, old, new)
             vault = await _vault_keys(transaction, old, new)
             pushes = await _push_configs(transaction, old, new)
+            await _identity_keys(transaction, old, new)
+        svid.reseal(old, new)
         kept = state.replace_master_key(new)
     return Rekeyed(content_keys=contents, vault_keys=vault, push_configs=pushes, kept=kept)
 
@@ -83,6 +90,21 @@ async def _vault_keys(transaction: Transaction, old: bytes, new: bytes) -> int:
             rewrapped(wrapping_key(new), key),
         )
     return len(rows)
+
+
+async def _identity_keys(transaction: Transaction, old: bytes, new: bytes) -> None:
+    rows = await transaction.fetch(
+        "SELECT kind, generation, sealed_key FROM identity_authority WHERE sealed_key IS NOT NULL"
+    )
+    for row in rows:
+        kind, generation = cast("str", row["kind"]), cast("int", row["generation"])
+        sealed = resealed_key(name_of(kind, generation), cast("bytes", row["sealed_key"]), old, new)
+        await transaction.execute(
+            "UPDATE identity_authority SET sealed_key = $3 WHERE kind = $1 AND generation = $2",
+            kind,
+            generation,
+            sealed,
+        )
 
 
 async def _push_configs(transaction: Transaction, old: bytes, new: bytes) -> int:

@@ -14,6 +14,7 @@ A2A_PREFIXES: Final = (
     "/.well-known/jwks.json",
 )
 MODEL_PREFIXES: Final = ("/v1/", "/v1beta/")
+WITNESS_PREFIXES: Final = ("/witness",)
 MCP_PREFIXES: Final = ("/mcp",)
 OAUTH_PREFIXES: Final = (
     "/oauth",
@@ -40,6 +41,7 @@ class PublicRoutes:
         self.a2a: App | None = None
         self.mcp: App | None = None
         self.oauth: App | None = None
+        self.witness: App | None = None
         self.site: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,6 +57,8 @@ class PublicRoutes:
             door = self.mcp
         elif _below(path, OAUTH_PREFIXES):
             door = self.oauth
+        elif self.witness is not None and _below(path, WITNESS_PREFIXES):
+            door = self.witness
         if door is None:
             await _answer(send, 503, _STARTING)
         else:

@@ -2,15 +2,12 @@
 
 import asyncio
 import gc
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -22,24 +19,30 @@ from hive.execution.source import FoundSource
 from hive.execution.source_copy import stage
 from hive.kernel.ports import AgentView
 from hive.kernel.record import event
-from hive.mesh import NodeKeys, StaticPeers
+from hive.mesh import NodeKeys
+from hive.node.addresses import address_of, grpc_address_of, tls_of
 from hive.node.approvals import NodeApprovals, tell_of_approvals
 from hive.node.build import Node, open_node
-from hive.node.chapters import chapters_of
 from hive.node.console import NodeConsole, NodeFace
 from hive.node.control import ControlThread, CrossedChapter, FastConsole
 from hive.node.crossing import Crossing
 from hive.node.deploying import Deployer
 from hive.node.engine_status import NO_MODEL, engine_statuses, lasting_degradations
+from hive.node.foreign_nodes import KnownPeers
 from hive.node.http import App, HttpServer, bind_port
+from hive.node.identity import peer_door
 from hive.node.keeping import close_log, open_log
-from hive.node.own_memory import keep_own_memory
+from hive.node.own_memory import give_back_freed, keep_own_memory
 from hive.node.records import Records
-from hive.node.routes import PublicRoutes, names_of
+from hive.node.roles import LateRoles
+from hive.node.routes import PublicRoutes, SandboxRoutes, names_of
 from hive.node.state import StateFolder
-from hive.security.tokens import OPERATOR, Tokens
+from hive.node.witnessing import witness_door
+from hive.security.roles import acting_operator
+from hive.security.tokens import Tokens
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
+from hive.web.values import Examination
 
 if TYPE_CHECKING:
     from hive.protocols.a2a.routes import A2ADoor
@@ -52,6 +55,7 @@ _DOOR_MODULES: Final = (
     "hive.node.mcp",
     "hive.protocols.inbox",
     "hive.web.site",
+    "hive.node.chapters",
 )
 
 
@@ -123,19 +127,28 @@ async def running_node(
         public.a2a = node.inside.a2a
         if node.mcp is not None:
             public.mcp, public.oauth = node.mcp.public, node.mcp.oauth
+        await _open_peers(node, stack, face)
         face.ready_ms = round((start.clock.monotonic() - began) * 1000, 1)
         face.ready = True
-        _spare_collector()
+        spare_collector()
         # Half a second of imports that no start should wait for; the first caller would.
-        node.tasks.start_soon(prepare)
+        node.tasks.start_soon(_prepared, prepare)
         yield console
 
 
-def _spare_collector() -> None:
+def spare_collector() -> None:
     """Keep what a start made out of the collector's rounds; it lives as long as the node does."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_MAX_OBJECTS, 20, 50)
+
+
+async def _prepared(prepare: Callable[[], Awaitable[None]]) -> None:
+    """Prepare the first call; what the start and this freed goes back to the machine."""
+    await prepare()
+    gc.collect()
+    gc.freeze()
+    give_back_freed()
 
 
 def import_doors() -> None:
@@ -179,6 +192,9 @@ async def _open_doors(
     sessions = PageSessions(clock=node.clock, randomness=node.randomness)
     await _open_mcp(node, console, tokens, address, stack, sessions=sessions)
     await _open_inbox(node, keys, stack)
+    public.witness = await witness_door(
+        settings, state, stack, clock=node.clock, randomness=node.randomness
+    )
     face.doors.update(dict.fromkeys(("a2a", "models", "mcp", "egress", "inbox"), True))
     if settings.grpc_port:
         face.doors["grpc"] = True
@@ -189,7 +205,10 @@ async def _open_doors(
 
 
 def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]) -> NodeConsole:
-    from hive.node.doctor import examine_node
+    async def examine() -> Examination:
+        from hive.node.doctor import examine_node
+
+        return await examine_node(node, face)
 
     def why_tier(view: AgentView) -> str:
         return node.placement.why(view.grant)
@@ -220,6 +239,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
         base_url=face.address,
         tool_servers=lambda: [] if node.tools is None else node.tools.server_names(),
         tool_skills=lambda server: () if node.mcp is None else node.mcp.skills_of(server),
+        provenance=node.placement.provenance,
     )
     return NodeConsole(
         face=face,
@@ -229,14 +249,14 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
         tokens=tokens,
         clock=node.clock,
         randomness=node.randomness,
-        examine=partial(examine_node, node, face),
+        examine=examine,
         end=end,
     )
 
 
 async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitStack) -> "A2ADoor":
     from hive.protocols.a2a.push import KEY_PURPOSE
-    from hive.protocols.a2a.routes import A2ADoor
+    from hive.protocols.a2a.routes import WARRANT_NONCES, A2ADoor
     from hive_a2a.crypto import derive_key
 
     door = A2ADoor(
@@ -251,6 +271,7 @@ async def _open_a2a(node: Node, tokens: Tokens, address: str, stack: AsyncExitSt
         keys_folder=node.state.path,
         public_url=node.settings.public_url or address,
         grpc_address=grpc_address_of(node.settings),
+        warrants=(node.warrants, await node.engines.messaging.key_value(WARRANT_NONCES)),
     )
     await stack.enter_async_context(door.running())
     if node.settings.grpc_port:
@@ -268,7 +289,7 @@ async def _open_models(node: Node, face: NodeFace, stack: AsyncExitStack) -> Non
     database, clock, randomness = node.engines.database, node.clock, node.randomness
 
     async def note(name: str, body: dict[str, Json]) -> None:
-        said = event(name, {**body, "by": str(OPERATOR)}, clock=clock)
+        said = event(name, {**body, "by": str(acting_operator())}, clock=clock)
         await node.kernel.writer.append(said)
 
     models = NodeModels(
@@ -325,16 +346,27 @@ async def _open_inbox(node: Node, keys: NodeKeys, stack: AsyncExitStack) -> None
         gate=node.kernel.dispatcher,
         agents=node.kernel.supervisor,
         keys=keys,
-        peers=StaticPeers([keys.public]),
+        peers=KnownPeers(keys.public, node.registrar),
         clock=node.clock,
         randomness=node.randomness,
+        verify=node.warrants.verify,
     )
     await stack.enter_async_context(door.serve())
+
+
+async def _open_peers(node: Node, stack: AsyncExitStack, face: NodeFace) -> None:
+    doors = SandboxRoutes()
+    doors.a2a, doors.mcp = node.inside.a2a, None if node.mcp is None else node.mcp.public
+    opened = peer_door(node.identity, node.settings, doors)
+    await stack.enter_async_context(opened)
+    if node.settings.peer_port:
+        face.doors["peers"] = True
 
 
 def _open_operator(
     node: Node, console: NodeConsole, sessions: PageSessions, stack: AsyncExitStack
 ) -> App:
+    from hive.node.chapters import chapters_of
     from hive.node.spend import NodeSpend
     from hive.web.metrics import MetricsPage
     from hive.web.site import OperatorSite
@@ -347,8 +379,9 @@ def _open_operator(
         secure=bool(node.settings.tls_cert),
         chapters=chapters,
         spend=spend,
-        approvals=NodeApprovals(node.kernel.approvals),
+        approvals=NodeApprovals(node.kernel.approvals, node.kernel.guards.flows),
         tools=node.tools,
+        roles=LateRoles(node.settings.roles_url),
         metrics=MetricsPage(
             spend, is_operator=console.is_operator, token=node.settings.metrics_token
         ),
@@ -364,31 +397,3 @@ def _open_operator(
     crossed = [CrossedChapter(chapter, crossing) for chapter in chapters]
     stack.enter_context(ControlThread(fast, sessions, node.state.control, chapters=crossed))
     return site
-
-
-def address_of(settings: Settings, port: int) -> str:
-    """Return the address under which this node is reached."""
-    scheme = "https" if settings.tls_cert else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return settings.public_url or f"{scheme}://{host}:{port}"
-
-
-def grpc_address_of(settings: Settings) -> str:
-    """Return what a card says of the gRPC port: nothing while it is closed.
-
-    Host and port without a scheme: clients hand it to gRPC as it stands, and gRPC knows no `http://`.
-    """
-    if not settings.grpc_port:
-        return ""
-    host = urlsplit(settings.public_url).hostname or settings.host
-    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
-
-
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context of the settings, None without."""
-    if not settings.tls_cert:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context

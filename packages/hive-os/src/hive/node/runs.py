@@ -28,7 +28,7 @@ from hive.ledger.rows import COLUMNS, entry_of
 from hive.node.build import Node
 from hive.node.views import answer_text
 from hive.protocols.models.cassette import recorded_exchange
-from hive.security.tokens import OPERATOR
+from hive.security.roles import OPERATOR, acting_operator
 from hive.web.runs import (
     CassetteLine,
     Forked,
@@ -109,7 +109,7 @@ class NodeRuns(RunSource):
     async def fork(self, run: str, order: ForkOrder) -> Forked:
         """Open a task that goes live from a step of a run. Raises NotFoundError, BadInputError."""
         found = await self._find(run)
-        task = await self._runs.fork(OPERATOR, found, at=order.at, text=order.message)
+        task = await self._runs.fork(acting_operator(), found, at=order.at, text=order.message)
         return Forked(run=task.id, agent=task.agent, forked_from=found, at=order.at)
 
     async def diff(self, one: str, other: str) -> RunsCompared:

@@ -168,6 +168,11 @@ class StateFolder:
         return base64.b64decode(self._kept("checkpoint.key", self._fresh_key))
 
     @property
+    def warrant_seed(self) -> bytes:
+        """Return the 32 secret bytes of the key that mints warrants and nothing else."""
+        return base64.b64decode(self._kept("warrants.key", self._fresh_key))
+
+    @property
     def operator_token(self) -> Secret:
         """Return the operator's token: the setting, else one of this folder's own."""
         if self._settings.operator_token:

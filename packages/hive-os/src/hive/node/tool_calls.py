@@ -11,7 +11,7 @@ from hive.core.ids import plain_text
 from hive.core.json import Json, encode
 from hive.kernel.host_parts import first_error
 from hive.protocols.mcp.ports import NEWEST, Courier, McpError, McpObject, McpService, Visitor
-from hive.security.tokens import OPERATOR
+from hive.security.roles import acting_operator
 from hive.web.tools import ToolCallEvent
 
 EVENTS_AHEAD_MAX: Final = 100
@@ -67,7 +67,7 @@ async def called(
             "arguments": dict(arguments),
             "_meta": {"progressToken": _TOKEN},
         }
-        visitor = Visitor(principal=OPERATOR)
+        visitor = Visitor(principal=acting_operator())
         with send:
             try:
                 result = await gateway.answer(visitor, "tools/call", params, OperatorCourier(send))

@@ -55,6 +55,7 @@ def spec_of(order: ToolServerOrder, *, forbidden: str) -> ServerSpec:
         effects={tool: EffectClass(word) for tool, word in order.effects.items()},
         timeout_s=order.timeout_s,
         enabled=order.enabled,
+        trusted=order.trusted,
     )
     return checked_spec(spec)
 
@@ -102,6 +103,8 @@ def plan_lines(spec: ServerSpec) -> list[str]:
     for what, values in (("the variable", spec.environment), ("the header", spec.headers)):
         lines += [_given(what, key, value) for key, value in values.items()]
     lines += [f"is taken at your word: {tool} is {effect}" for tool, effect in spec.effects.items()]
+    if spec.trusted:
+        lines.append("is trusted: what it answers counts as the user's own words")
     if spec.oauth:
         lines.append("wants a login: hive tool login " + spec.name)
     shared = {

@@ -43,7 +43,7 @@ from hive.protocols.mcp.ports import (
     ServerView,
     ToolHub,
 )
-from hive.security.tokens import OPERATOR
+from hive.security.roles import acting_operator
 from hive.security.vault import Vault
 from hive.web.tools import (
     LiveTools,
@@ -95,7 +95,7 @@ class NodeTools(ToolDesk):
         clock: Clock,
         state: str,
         login: Callable[[str], Awaitable[ToolLogin]] | None = None,
-        pin: Callable[[ServerSpec], Awaitable[ServerSpec]] | None = None,
+        pin: Callable[[ServerSpec, str], Awaitable[ServerSpec]] | None = None,
         logs: ToolLogs | None = None,
     ) -> None:
         self._hub = hub
@@ -159,7 +159,7 @@ class NodeTools(ToolDesk):
         with self._logs.heard(spec.name) as told:
             if self._pin is not None:
                 yield ToolServerStep(stage="progress", text=f"looking for {place_of(spec)}")
-                spec = await self._pin(spec)
+                spec = await self._pin(spec, order.bundle)
             await self._keep(spec, order.secrets)
             yield ToolServerStep(stage="kept", text=place_of(spec))
             if not spec.enabled:
@@ -234,7 +234,7 @@ class NodeTools(ToolDesk):
         heard = anyio.Event()
         end = self._hub.on_change(lambda _: heard.set())
         try:
-            await self._pins.approve(full_name, digest, by=str(OPERATOR))
+            await self._pins.approve(full_name, digest, by=str(acting_operator()))
             # The hub judges anew by itself; what is told here is what it says then.
             with anyio.move_on_after(JUDGED_WAIT_S):
                 while not self._usable(full_name):

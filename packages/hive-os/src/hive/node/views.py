@@ -1,6 +1,7 @@
 """The kernel's values as the operator's wire shows them: nothing is decided here."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from hive.core.ids import plain_text
 from hive.core.task import Artifact, ArtifactAdded, Message, Part, StatusChanged, Task, TaskEvent
@@ -23,6 +24,8 @@ from hive.web.values import (
 
 EXCERPT_MAX_CHARS = 200
 
+QUARANTINED: Final = "quarantined"
+
 
 def wall_list(walls: Sequence[Wall]) -> list[WallStatus]:
     """Show walls."""
@@ -30,13 +33,18 @@ def wall_list(walls: Sequence[Wall]) -> list[WallStatus]:
 
 
 def agent_status(
-    view: AgentView, *, base_url: str, memory_bytes: int = 0, why_tier: str = ""
+    view: AgentView,
+    *,
+    base_url: str,
+    memory_bytes: int = 0,
+    why_tier: str = "",
+    shut_in: bool = False,
 ) -> AgentStatus:
-    """Show an agent."""
+    """Show an agent; one in quarantine says so, whatever it was doing."""
     spec = view.spec
     return AgentStatus(
         name=spec.name,
-        state=view.state.value,
+        state=QUARANTINED if shut_in else view.state.value,
         tier=view.tier.name.lower(),
         description=plain_text(spec.description),
         shape=view.description.shape if view.description else "",

@@ -1,6 +1,6 @@
-"""Who shows this token? The operator's own, and those that an operator gave to clients.
+"""Who shows this token? The operator's own, and those that an operator gave to clients and other operators.
 
-A client's token is `hive-client.<id>.<secret>`. The secret (256 random bits) is shown once, when it is
+A client's token is `hive-client.<id>.<secret>`, another operator's `hive-operator.<id>.<secret>`. The secret (256 random bits) is shown once, when it is
 issued; what is kept is its SHA-256, compared in constant time. Every live token is held in memory, so
 that asking costs no query; a change on another node arrives by `watch`.
 
@@ -25,10 +25,13 @@ from hive.core.ids import AgentId, OwnerId, agent_id, name, plain_text
 from hive.core.randomness import Randomness
 from hive.core.secret import Secret
 from hive.engines.ports import Database, Row
+from hive.security.roles import OPERATOR, OperatorRole, OperatorSeat
 
 log: Final = logging.getLogger(__name__)
 PREFIX: Final = "hive-client"
-OPERATOR: Final = Principal(kind=PrincipalKind.OPERATOR, name="operator", owner=OwnerId("operator"))
+PEER_KEY: Final = "hive.peer"
+"""Where the scope of a request says whose certificate its connection showed: a `Bearer`."""
+OPERATOR_PREFIX: Final = "hive-operator"
 TOKENS_MAX: Final = 10_000
 LIFETIME_MAX: Final = timedelta(days=366)
 TOKEN_MAX_CHARS: Final = 512
@@ -36,12 +39,16 @@ WATCH_PAUSE_S: Final = 0.5
 _CHANGED: Final = "hive_token"
 _ID_BYTES: Final = 8
 _SECRET_BYTES: Final = 32
+_ROLES: Final = frozenset(OperatorRole)
 _NOT_VALID: Final = Refused(check="identity", reason="The token is not valid.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientToken:
-    """One token as it is kept. `agents` are those it may call; empty means all."""
+    """One token as it is kept. `agents` are those it may call; empty means all.
+
+    With a `role` it is an operator's: it opens the operator API as far as that reaches, and no agent.
+    """
 
     id: str
     name: str
@@ -51,6 +58,7 @@ class ClientToken:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +114,7 @@ class Tokens:
         owner: OwnerId,
         agents: Sequence[AgentId] = (),
         lifetime: timedelta = timedelta(days=90),
+        role: OperatorRole | None = None,
     ) -> Secret:
         """Make a token and return it; nobody can read it again.
 
@@ -116,6 +125,11 @@ class Tokens:
         """
         name(label, what="token name")
         name(owner, what="owner name")
+        if role is not None and label == OPERATOR.name:
+            raise InvalidIdError(
+                f"{label!r} is the name of this node's own operator.",
+                fix="Give the token the name of whoever will use it.",
+            )
         if not timedelta() < lifetime <= LIFETIME_MAX:
             raise InvalidIdError(
                 "A token lives for a positive time, at most a year.",
@@ -137,9 +151,11 @@ class Tokens:
             digest=hashlib.sha256(secret).digest(),
             created_at=self._clock.now(),
             expires_at=self._clock.now() + lifetime,
+            role="" if role is None else role.value,
         )
         await self._keep(token)
-        return Secret(f"{PREFIX}.{token.id}.{urlsafe_b64encode(secret).decode().rstrip('=')}")
+        prefix = PREFIX if role is None else OPERATOR_PREFIX
+        return Secret(f"{prefix}.{token.id}.{urlsafe_b64encode(secret).decode().rstrip('=')}")
 
     async def revoke(self, token: str) -> None:
         """End a token by its id; from now on it is refused.
@@ -173,23 +189,42 @@ class Tokens:
             return _NOT_VALID
         if self._operator and self._operator.matches(shown):
             return Bearer(principal=OPERATOR)
-        prefix, _, rest = shown.partition(".")
-        token_id, _, text = rest.partition(".")
-        token = self._known.get(token_id)
-        secret = _secret_of(text)
-        if prefix != PREFIX or token is None or secret is None:
-            return _NOT_VALID
-        if not hmac.compare_digest(hashlib.sha256(secret).digest(), token.digest):
+        token = self._shown(shown, PREFIX)
+        # An operator's token under the other prefix is no client's.
+        if token is None or token.role:
             return _NOT_VALID
         if token.expires_at <= self._clock.now():
             return replace(_NOT_VALID, detail=f"token {token.id} has expired")
         principal = Principal(kind=PrincipalKind.CLIENT, name=token.name, owner=token.owner)
         return Bearer(principal=principal, agents=token.agents or None)
 
+    def recognise_operator(self, shown: str) -> OperatorSeat | None:
+        """Tell who shows this token to the operator API, None for everybody else."""
+        if not shown or len(shown) > TOKEN_MAX_CHARS:
+            return None
+        if self._operator and self._operator.matches(shown):
+            return OperatorSeat(principal=OPERATOR, role=OperatorRole.ADMIN)
+        token = self._shown(shown, OPERATOR_PREFIX)
+        if token is None or token.role not in _ROLES or token.expires_at <= self._clock.now():
+            return None
+        principal = Principal(kind=PrincipalKind.OPERATOR, name=token.name, owner=OPERATOR.owner)
+        return OperatorSeat(principal=principal, role=OperatorRole(token.role))
+
+    def _shown(self, shown: str, expected: str) -> ClientToken | None:
+        """Return the token whose secret is shown under a prefix."""
+        prefix, _, rest = shown.partition(".")
+        token_id, _, text = rest.partition(".")
+        token = self._known.get(token_id)
+        secret = _secret_of(text)
+        if prefix != expected or token is None or secret is None:
+            return None
+        found = hashlib.sha256(secret).digest()
+        return token if hmac.compare_digest(found, token.digest) else None
+
     async def _keep(self, token: ClientToken) -> None:
         await self._database.execute(
-            "INSERT INTO token (id, name, owner, agents, digest, created_at, expires_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO token (id, name, owner, agents, digest, created_at, expires_at, role)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             token.id,
             token.name,
             token.owner,
@@ -197,6 +232,7 @@ class Tokens:
             token.digest,
             token.created_at,
             token.expires_at,
+            token.role,
         )
         self._known[token.id] = token
         await self._database.execute("SELECT pg_notify($1, $2)", _CHANGED, token.id)
@@ -221,4 +257,5 @@ def _from_row(row: Row) -> ClientToken:
         created_at=cast("datetime", row["created_at"]),
         expires_at=cast("datetime", row["expires_at"]),
         revoked_at=cast("datetime | None", row["revoked_at"]),
+        role=cast("str", row["role"]),
     )

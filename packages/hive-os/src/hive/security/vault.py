@@ -7,10 +7,10 @@ the database from before hold nothing that the new key opens.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 import anyio
 
@@ -52,7 +52,12 @@ class _DataKey:
 
 
 class Vault:
-    """Put, take out, list and remove secrets; change the key that they are sealed under."""
+    """Put, take out, list and remove secrets; change the key that they are sealed under.
+
+    `revision` counts what was put and removed in this process.
+    """
+
+    revision: ClassVar[int] = 0
 
     def __init__(
         self, *, database: Database, master_key: bytes, clock: Clock, randomness: Randomness
@@ -98,6 +103,7 @@ class Vault:
                 seal(key.raw, text, _binding(key.id, name)),
                 self._clock.now(),
             )
+        Vault.revision += 1
 
     async def get(self, name: str) -> Secret:
         """Take a secret out.
@@ -120,6 +126,26 @@ class Vault:
             "UPDATE vault_secret SET used_at = $2 WHERE name = $1", name, self._clock.now()
         )
         return secret
+
+    async def values(self) -> Mapping[str, Secret]:
+        """Take out all secrets at once, for whoever makes sure that none leaves; that is no use of them.
+
+        Raises:
+            LedgerError: one does not open: another master key sealed it, or it was changed.
+
+        """
+        rows = await self._database.fetch(
+            "SELECT s.name, s.key_id, s.sealed, k.id, k.wrapped "
+            "FROM vault_secret s JOIN vault_key k ON k.id = s.key_id"
+        )
+        found: dict[str, Secret] = {}
+        keys: dict[str, _DataKey] = {}
+        for row in rows:
+            name, key_id = cast("str", row["name"]), cast("str", row["key_id"])
+            if key_id not in keys:
+                keys[key_id] = unwrapped(self._wrapping, row)
+            found[name] = _opened(keys[key_id], row, name)
+        return found
 
     async def list(self) -> Sequence[KeptSecret]:
         """Return what is kept, by name."""
@@ -145,6 +171,7 @@ class Vault:
         tag = await self._database.execute("DELETE FROM vault_secret WHERE name = $1", name)
         if tag.endswith(" 0"):
             raise _missing(name)
+        Vault.revision += 1
 
     async def rotate(self) -> int:
         """Seal all secrets under a new data key and destroy the old one; return how many.

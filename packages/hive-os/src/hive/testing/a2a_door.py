@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -16,12 +16,15 @@ from hive.core.randomness import SystemRandomness
 from hive.core.secret import Secret
 from hive.core.settings import Settings
 from hive.core.task import Artifact, Message, Part, Role
-from hive.engines.ports import Database
+from hive.engines.ports import Database, KeyValue
 from hive.execution.ports import ArtifactMade, GuestEvent, InputNeeded, Turn, TurnDone, TurnFailed
 from hive.protocols.a2a.routes import A2ADoor
 from hive.security.tokens import Tokens
 from hive.testing.fake_gate import AgentFunction, FakeAgents, FakeGate, fake_spec
 from hive.testing.loopback import serve_app
+
+if TYPE_CHECKING:
+    from hive.protocols.a2a.warrants import WarrantVerifier
 
 OPERATOR_TOKEN: Final = "operator-token-for-tests"  # noqa: S105 - it opens nothing but this door
 PUSH_KEY: Final = bytes(32)
@@ -123,6 +126,7 @@ async def open_door(
     handles: dict[tuple[SandboxId, str], Principal] | None = None,
     sandbox: SandboxId | None = None,
     grpc_address: str = "",
+    warrants: "tuple[WarrantVerifier, KeyValue] | None" = None,
 ) -> AsyncIterator[OpenDoor]:
     """Open a door with one public agent for each function of `AGENTS`."""
     clock = clock or SystemClock()
@@ -144,6 +148,7 @@ async def open_door(
         push_key=PUSH_KEY,
         required_extensions=required_extensions,
         grpc_address=grpc_address,
+        warrants=warrants,
     )
     async with gate.running(), door.running(), serve_app(door, sandbox=sandbox) as url:
         door.cards = type(door.cards)(

@@ -11,7 +11,9 @@ from typing import Final, TypeVar
 
 import anyio
 
+from hive.core.call import Principal, PrincipalKind
 from hive.core.errors import NotFoundError, SpecError
+from hive.security.roles import OPERATOR, OperatorRole, OperatorSeat
 from hive.web.values import (
     AgentStatus,
     AuditRecord,
@@ -48,6 +50,7 @@ from hive.web.values import (
 LineT = TypeVar("LineT")
 MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOKEN: Final = "the-operators-token"  # noqa: S105  a test's own
+ROLE_WORD: Final = "as"
 WALLS: Final = [
     WallStatus(name="namespaces", stands=True, detail="unshared six, saw none of the host"),
     WallStatus(name="no-network", stands=True, detail="connect: network is unreachable"),
@@ -86,6 +89,18 @@ class MemoryConsole:
     async def is_operator(self, token: str) -> bool:
         """Compare a presented token."""
         return token == TOKEN
+
+    async def operator_seat(self, token: str) -> OperatorSeat | None:
+        """Give the token's seat: the operator's own, or `role NAME` for a role's."""
+        if token == TOKEN:
+            return OperatorSeat(principal=OPERATOR, role=OperatorRole.ADMIN)
+        word, _, role = token.partition(" ")
+        if word != ROLE_WORD or role not in set(OperatorRole):
+            return None
+        principal = Principal(
+            kind=PrincipalKind.OPERATOR, name=f"some-{role}", owner=OPERATOR.owner
+        )
+        return OperatorSeat(principal=principal, role=OperatorRole(role))
 
     async def status(self) -> NodeStatus:
         """Describe the node."""
@@ -261,9 +276,7 @@ class MemoryConsole:
 
     async def backup(self, path: str) -> BackupDone:
         """Pretend no file: only tell what would be told."""
-        return BackupDone(
-            path=path, size_bytes=1 << 20, sha256="cd" * 32, entries=3, agents=1, verified=True
-        )
+        return BackupDone(path=path, size_bytes=1 << 20, sha256="cd" * 32, entries=3, verified=True)
 
     async def shutdown(self) -> None:
         """Begin to stop."""

@@ -29,12 +29,16 @@ class NpmRegistry:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.archives_at = ""
+        self.made_at: dict[str, str] = {}
         self._packages: dict[str, tuple[dict[str, object], bytes, str]] = {}
 
     def add(
         self, name: str, files: Mapping[str, str], *, integrity: str = "", **declared: object
     ) -> None:
-        """Serve a package; `integrity` is what the registry says of it, when it lies."""
+        """Serve a package; `integrity` is what the registry says of it, when it lies.
+
+        `made_at` holds, by name, when its version was published, where the registry tells.
+        """
         about = {"name": name, "version": "1.0.0", **declared}
         archive = make_archive({"package.json": json.dumps(about), **files})
         digest = base64.b64encode(hashlib.sha512(archive).digest()).decode()
@@ -59,6 +63,8 @@ class NpmRegistry:
         installs = isinstance(scripts, dict) and "postinstall" in scripts
         distribution = {"tarball": f"{place}/{name}/-/it-1.0.0.tgz", "integrity": integrity}
         version = {**about, "dist": distribution, "hasInstallScript": installs}
+        told = {"time": {"1.0.0": self.made_at[name]}} if name in self.made_at else {}
+        tags = {"latest": "1.0.0"}
         return JSONResponse(
-            {"name": name, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
+            {"name": name, "dist-tags": tags, "versions": {"1.0.0": version}, **told}
         )

@@ -67,9 +67,12 @@ class KeptCall:
 class RehearsedPassage:
     """An admitted call whose frames are kept or, in a re-run, read from what was kept."""
 
-    def __init__(self, call: Call, kept: KeptCall, act: Act | None) -> None:
+    def __init__(
+        self, call: Call, kept: KeptCall, act: Act | None, redact: frozenset[str] = frozenset()
+    ) -> None:
         self.call = call
         self.replayed = act is None
+        self.redact = redact
         self._kept = kept
         self._act = act
 
@@ -134,6 +137,7 @@ class RehearsalGate:
     ) -> None:
         self.calls: list[KeptCall] = []
         self.left: Amounts = {}
+        self.redact: frozenset[str] = frozenset()
         self.replay: list[KeptCall] = []
         self.sent: list[tuple[Attempt, AgentId, Message]] = []
         self.held: dict[TaskId, Task] = {}
@@ -173,7 +177,7 @@ class RehearsalGate:
             if recorded is not None:
                 yield RehearsedPassage(self._call(attempt), recorded, None)
             else:
-                yield RehearsedPassage(self._call(attempt), kept, act)
+                yield RehearsedPassage(self._call(attempt), kept, act, self.redact)
         except BaseException as error:
             kept.error = type(error).__name__
             kept.outcome = kept.outcome or (

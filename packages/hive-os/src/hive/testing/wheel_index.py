@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -50,11 +51,18 @@ def make_source(name: str, files: Mapping[str, str], *, version: str = "1.0") ->
     return target.getvalue()
 
 
+_JSON = b"application/vnd.pypi.simple.v1+json"
+
+
 class WheelIndex:
     """Serve `/simple/NAME/` and `/files/FILE`; keeps what was asked for."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.uploaded: dict[
+            str, str
+        ] = {}  # by file, the moment that the index tells; none: it tells no file's
+        self.tells_hashes = False
         self.asked: list[str] = []
         self.held = anyio.Event()
         self._hold = ""
@@ -84,6 +92,20 @@ class WheelIndex:
         """Offer a source archive of version 1.0."""
         self.files[f"{name}-1.0.tar.gz"] = make_source(name, files)
 
+    def _as_json(self, name: str, found: Sequence[str]) -> bytes:
+        """Answer as the simple API in JSON does, with the moment of each upload that is known (PEP 700)."""
+        files = [
+            {"filename": one, "url": f"/files/{one}", "hashes": {}}
+            | ({"upload-time": self.uploaded[one]} if one in self.uploaded else {})
+            for one in found
+        ]
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": files, "versions": ["1.0"]}
+        return json.dumps(page).encode()
+
+    def _fragment(self, name: str) -> str:
+        digest = hashlib.sha256(self.files[name]).hexdigest()
+        return f"#sha256={digest}" if self.tells_hashes else ""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]
@@ -95,8 +117,12 @@ class WheelIndex:
         if path.startswith("/simple/"):
             name = path.removeprefix("/simple/").strip("/")
             found = [one for one in self.files if one.split("-")[0].replace("_", "-") == name]
-            if found:
-                links = "".join(f'<a href="/files/{one}">{one}</a>\n' for one in found)
+            if found and self.uploaded:
+                status, kind, body = 200, _JSON, self._as_json(name, found)
+            elif found:
+                links = "".join(
+                    f'<a href="/files/{one}{self._fragment(one)}">{one}</a>\n' for one in found
+                )
                 status, kind, body = (
                     200,
                     b"text/html",

@@ -36,13 +36,14 @@ class Workshop:
         self.doors = RehearsalBuilderDoors(folder / "gates")
         self.environments = self.another()
 
-    def another(self, limits: BuildLimits | None = None) -> Environments:
+    def another(self, limits: BuildLimits | None = None, *, age_days: int = 0) -> Environments:
         """Return environments of the same folder, as a second node would have them."""
         return Environments(
             settings=load_settings(
                 {"HOME": str(self.folder)},
                 state_dir=str(self.folder / "state"),
                 index_url=f"{self.url}/simple",
+                package_age_days=age_days,
             ),
             driver=self.driver,
             doors=self.doors,

@@ -12,7 +12,10 @@ Scalar: TypeAlias = bool | int | float | str | None
 
 
 class ApprovalLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that waits for a person, or an answer that stands. `arguments` is text for people."""
+    """A call that waits for a person, or an answer that stands. `arguments` is text for people.
+
+    `about` names, for an argument that is an id, the record by whose name the user meant it.
+    """
 
     id: str
     state: str
@@ -26,6 +29,7 @@ class ApprovalLine(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     task: str = ""
     arguments: str = ""
+    about: dict[str, str] = {}
     definition: str = ""
     decided_by: str = ""
     reason: str = ""

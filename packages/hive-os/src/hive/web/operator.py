@@ -12,10 +12,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from hive.core.errors import BadInputError, IdentityError, NotFoundError
+from hive.core.call import Principal
+from hive.core.errors import BadInputError, IdentityError, NotFoundError, RoleError
 from hive.core.ids import agent_id, foreign_id
 from hive.core.task import TaskState
-from hive.web.chapters import Answer, ApiQuestion, Chapter, Lines
+from hive.security.roles import OPERATOR, OperatorRole, RoleBook, acting
+from hive.web.chapters import Answer, ApiQuestion, Chapter, Lines, RouteKey
 from hive.web.ports import Console
 from hive.web.sessions import PageSessions
 from hive.web.values import (
@@ -57,7 +59,10 @@ Handler: TypeAlias = Callable[[Request], Awaitable[None]]
 
 
 class OperatorApi:
-    """Serve a `Console` over HTTP; with `guarded`, only to who shows the operator's token."""
+    """Serve a `Console` over HTTP; with `guarded`, only to who shows an operator's token, as far as its role reaches.
+
+    Without a book of roles every role but admin reaches nothing.
+    """
 
     def __init__(
         self,
@@ -66,10 +71,12 @@ class OperatorApi:
         sessions: PageSessions,
         guarded: bool,
         chapters: Sequence[Chapter] = (),
+        roles: RoleBook | None = None,
     ) -> None:
         self._console = console
         self._sessions = sessions
         self._guarded = guarded
+        self._roles = roles
         self._routes: dict[tuple[str, str, int], Handler] = {
             ("GET", "status", 0): self._status,
             ("GET", "agents", 0): self._agents,
@@ -104,24 +111,47 @@ class OperatorApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            await self._identify(scope)
             verb, *rest = scope["path"].removeprefix(PREFIX).split("/")
-            handler = self._routes.get((scope["method"], verb, len(rest)), _unknown)
+            key = (scope["method"], verb, len(rest))
+            principal = await self._identify(scope, key)
+            handler = self._routes.get(key, _unknown)
             request = Request(receive=receive, send=send, rest=tuple(rest), query=query(scope))
-            await handler(request)
+            with acting(principal):
+                await handler(request)
         except Exception as error:  # noqa: BLE001  every failure is told in the API's own words
             await send_error(send, error)
 
-    async def _identify(self, scope: Scope) -> None:
+    @property
+    def routes(self) -> Sequence[RouteKey]:
+        """Return every path that is served: method, noun, number of segments after it."""
+        return tuple(self._routes)
+
+    async def _identify(self, scope: Scope, key: RouteKey) -> Principal:
+        """Return who asks. Raises IdentityError, RoleError."""
         if not self._guarded:
-            return
+            return OPERATOR
         scheme, _, token = header(scope, b"authorization").partition(" ")
-        if scheme.lower() != "bearer" or not await self._console.is_operator(token.strip()):
+        shown = token.strip() if scheme.lower() == "bearer" else ""
+        seat = await self._console.operator_seat(shown) if shown else None
+        if seat is None:
             raise IdentityError(
                 "This path needs the operator's token.",
                 why="The request shows none, or not the right one.",
                 fix="Send `Authorization: Bearer TOKEN`; `hive status` prints where the token lies.",
             )
+        if not self._may(seat.role, key):
+            raise RoleError(
+                "The role of this token does not reach that far.",
+                why=f"It is a token of {seat.principal.name}, whose role is {seat.role.value}.",
+                fix="An admin makes another: hive token issue NAME --role ROLE",
+            )
+        return seat.principal
+
+    def _may(self, role: OperatorRole, key: RouteKey) -> bool:
+        if role is OperatorRole.ADMIN:
+            return True
+        method, noun, segments = key
+        return self._roles is not None and self._roles.allows(role, method, f"/{noun}/{segments}")
 
     async def _status(self, request: Request) -> None:
         await send_json(request.send, await self._console.status())

@@ -25,7 +25,7 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
             cell(f"{one.verb} {one.target}"),
             long_cell(_beginning(one.arguments)),
             cell(f"{one.by}, for {one.owner}"),
-            long_cell(one.note or one.rule),
+            long_cell("; ".join((one.note or one.rule, *_named(one)))),
             cell(
                 f"hive approve yes {one.id}" if one.state == "waiting" else f"by {one.decided_by}"
             ),
@@ -34,6 +34,10 @@ def approval_sections(waiting: Sequence[ApprovalLine]) -> str:
     )
     heads = ("Asked (UTC)", "State", "Call", "With", "By", "Why", "To answer")
     return section("approvals", f"Waiting for a person ({open_ones})", heads, rows, "")
+
+
+def _named(one: ApprovalLine) -> list[str]:
+    return [f"{path} is of {record!r}" for path, record in one.about.items()]
 
 
 def _beginning(arguments: str) -> str:

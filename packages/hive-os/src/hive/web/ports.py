@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from hive.security.roles import OperatorSeat
 from hive.web.values import (
     AgentStatus,
     AuditRecord,
@@ -46,7 +47,11 @@ class Console(Protocol):
         ...
 
     async def is_operator(self, token: str) -> bool:
-        """Compare a presented token with the operator's, in constant time."""
+        """Tell whether a presented token is the operator's own, or an admin's."""
+        ...
+
+    async def operator_seat(self, token: str) -> OperatorSeat | None:
+        """Tell which operator shows a token, and as what; None for anybody else."""
         ...
 
     async def status(self) -> NodeStatus:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from hive.core.errors import BadInputError, NotFoundError
+from hive.security.roles import RoleBook
 from hive.web.approvals import QuestionDesk
 from hive.web.chapters import Chapter
 from hive.web.metrics import PATH as METRICS_PATH
@@ -62,6 +63,7 @@ class OperatorSite:
         metrics: MetricsPage | None = None,
         tools: LiveToolsSource | None = None,
         approvals: QuestionDesk | None = None,
+        roles: RoleBook | None = None,
     ) -> None:
         self._console = console
         self._spend = spend
@@ -70,7 +72,9 @@ class OperatorSite:
         self._approvals = approvals
         self._sessions = sessions
         self._secure = secure
-        self._api = OperatorApi(console, sessions=sessions, guarded=True, chapters=chapters)
+        self._api = OperatorApi(
+            console, sessions=sessions, guarded=True, chapters=chapters, roles=roles
+        )
 
     def serves(self, path: str) -> bool:
         """Tell whether a path belongs to this door."""
@@ -146,8 +150,9 @@ class OperatorSite:
             raise BadInputError("Another site sent this form.")
         body = await read_body(receive, limit_bytes=LOGIN_MAX_BYTES)
         form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=4))
-        if not await self._console.is_operator(form.get("token", "").strip()):
-            await _send_page(send, login_page("That is not the operator's token."), status=401)
+        # The page only shows, so that every role may see it.
+        if await self._console.operator_seat(form.get("token", "").strip()) is None:
+            await _send_page(send, login_page("That is not an operator's token."), status=401)
             return
         await self._enter(send, self._sessions.open_session())
 

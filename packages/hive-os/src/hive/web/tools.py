@@ -14,8 +14,8 @@ class ToolServerOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A server to be added; paths are seen from `folder`.
 
     `paths` are `HOST[:INSIDE][:ro|rw]`, `hosts` are `NAME[:PORT]`. Values of `environment` and `headers` that
-    read `secret:NAME` come from the vault; `secrets` holds new ones by their names. `confirmed` is the digest
-    of the plan that a person agreed to.
+    read `secret:NAME` come from the vault; `secrets` holds new ones by their names. `bundle` is the text of
+    what vouches for its package. `confirmed` is the digest of the plan that a person agreed to.
     """
 
     name: str
@@ -35,6 +35,8 @@ class ToolServerOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     effects: dict[str, Literal["pure", "idempotent", "once"]] = {}
     timeout_s: float = 60.0
     enabled: bool = True
+    trusted: bool = False
+    bundle: str = ""
     confirmed: str = ""
 
     def __repr__(self) -> str:

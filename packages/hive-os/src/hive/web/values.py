@@ -164,17 +164,20 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What `hive run` asks for: a source on the node's machine, seen from `folder`.
 
     `mounts` are `HOST[:INSIDE][:ro|rw]`, `hosts` are `NAME[:PORT]`: what the operator named stands
-    beside what the source requests. `tools` are `SERVER.TOOL`, `SERVER` or `*`. `confirmed` is the digest of the plan that a person agreed to.
+    beside what the source requests. `tools` are `SERVER.TOOL`, `SERVER` or `*`,
+    `allow` capabilities with conditions (`tool fs.write path=under:/work`). `confirmed` is the digest of the plan that a person agreed to.
     `safe` deploys under the grant that needs nobody's yes. With `serves_a2a` the command is a server
-    of A2A, not spoken to by standard input and output.
+    of A2A, not spoken to by standard input and output. `bundle` is the signature, where it does not lie beside the source.
     """
 
     source: str
     folder: str
     name: str = ""
+    bundle: str = ""
     mounts: list[str] = []
     hosts: list[str] = []
     tools: list[str] = []
+    allow: list[str] = []
     argv: list[str] = []
     serves_a2a: bool = False
     allow_build: bool = False
@@ -201,7 +204,7 @@ class DeployStep(msgspec.Struct, frozen=True, kw_only=True):
     and `ready` is the last.
     """
 
-    stage: Literal["progress", "found", "env", "tier", "card", "ready"]
+    stage: Literal["progress", "found", "signed", "env", "tier", "card", "ready"]
     text: str
     note: str = ""
     took_ms: float | None = None
@@ -318,9 +321,11 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `hive doctor`: what was looked at, how it stands, what to do."""
 
-    section: Literal[
-        "engines", "walls", "ports", "disk", "versions", "models", "tools", "memory", "settings"
-    ]
+    section: (
+        Literal["engines", "walls", "identity", "ports", "disk"]
+        | Literal["policy", "trust", "relations", "watchdog", "witnesses"]
+        | Literal["versions", "models", "tools", "memory", "settings"]
+    )
     name: str
     state: Literal["ok", "degraded", "failed", "unverified", "info"]
     detail: str
@@ -340,17 +345,20 @@ class BackupDone(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     sha256: str
     entries: int
-    agents: int
     verified: bool
     took_ms: float = 0.0
 
 
 class TokenOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be made: for an owner, for some agents (none: all), for some days."""
+    """A token to be made: for an owner, for some agents (none: all), for some days.
+
+    With a role it is another operator's: `owner` is then the name under which what it does is written down.
+    """
 
     owner: str
     agents: list[str] = []
     days: int = 30
+    role: Literal["", "viewer", "approver", "operator", "admin"] = ""
 
 
 class TokenSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,6 +370,7 @@ class TokenSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None = None
     revoked: bool = False
+    role: str = ""
 
 
 class TokenIssued(msgspec.Struct, frozen=True, kw_only=True):

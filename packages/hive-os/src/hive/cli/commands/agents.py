@@ -1,8 +1,9 @@
-"""`hive ps`, `start`, `stop`, and `hive agent list|show|explain|rm`."""
+"""`hive ps`, `start`, `stop`, and `hive agent list|show|explain|rm`; sign and verify have a module of their own."""
 
 import click
 
 from hive.cli.client import segment
+from hive.cli.commands import packages
 from hive.cli.render import agent_lines, agent_rows, explain_lines
 from hive.cli.session import Options, moving, on_terminal, say, shared_options, show, show_json
 from hive.web.values import AgentStatus
@@ -46,9 +47,13 @@ def stop(*, options: Options, name: str | None, whole_node: bool, drain: float) 
     return 0
 
 
-@click.group(help="List, show, explain or remove agents.")
+@click.group(help="List, show, sign, verify or remove agents.")
 def agent() -> None:
     """Hold the verbs about one agent."""
+
+
+for _verb in (packages.sign, packages.verify, packages.sbom):
+    agent.add_command(_verb)
 
 
 @agent.command("list", help="List agents.")

@@ -235,6 +235,8 @@ def _show(one: ApprovalLine, *, whole: bool = False) -> None:
     if one.task:
         show(f"    task {one.task}   see it: hive trace {one.task}")
     show(f"    with {text}{more}")
+    for path, record in one.about.items():
+        show(f"    {plain_text(path)} is of {plain_text(record)!r}")
     show(
         f"    rule {one.rule}{': ' + one.note if one.note else ''}   until {one.expires_at:%H:%M:%S}"
     )

@@ -3,7 +3,7 @@
 import contextlib
 import mimetypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,19 @@ from hive.cli.render import one_line
 from hive.cli.session import Moving, Options, moving, paint, say, shared_options, show, show_json
 from hive.core.errors import BadInputError, HiveError, NotFoundError, TooLargeError
 from hive.core.ids import plain_text
+from hive.core.json import encode
 from hive.web.values import CallEvent, CallOrder, Piece, TaskReport, TaskSummary
 
 FILE_MAX_BYTES: Final = 16 << 20
 _BAD_ENDS: Final = ("failed", "rejected", "canceled")
+_FIXES: Final = {
+    "quarantine": "hive quarantine     hive release {name}",
+    "readiness": "hive start {name}     hive agent show {name}",
+    "policy": "hive policy show     hive audit tail",
+    "warrant": "hive warrant --help     hive audit tail",
+    "guard": "hive guard scan     hive audit tail",
+}
+"""What to do about a refusal, by the check that refused."""
 
 
 @dataclass(slots=True)
@@ -51,8 +60,7 @@ class _Conversation:
     def settle(self, report: TaskReport) -> None:
         """Take the whole answer from the task itself: a part may lie before the first event."""
         for product in report.artifacts:
-            texts = [piece.text for piece in product.pieces if piece.text is not None]
-            self.artifacts[product.id] = "".join(texts)
+            self.artifacts[product.id] = _shown(product.pieces)
         found = [piece for product in report.artifacts for piece in product.pieces]
         self.files = [piece for piece in found if piece.raw is not None] or self.files
 
@@ -62,6 +70,14 @@ class _Conversation:
         if self.said and (not whole or self.state == "input_required"):
             return self.said
         return whole
+
+
+def _shown(pieces: Sequence[Piece]) -> str:
+    """Return what a person reads of an artifact: its text, or its data as JSON where there is no text."""
+    texts = [piece.text for piece in pieces if piece.text is not None]
+    if texts:
+        return "".join(texts)
+    return "".join(encode(piece.data).decode() for piece in pieces if piece.data is not None)
 
 
 @click.command(help="Send a message to an agent and print its answer ('-' reads standard input).")
@@ -177,8 +193,9 @@ def _ending(
     problem = _problem(talk)
     if problem:
         click.echo(f"{paint('✗', 'red')} {problem}", err=True)
-        if talk.task_id:
-            click.echo(f"  Fix:  hive logs {name}     hive trace {talk.task_id}", err=True)
+        fix = _fix(name, talk)
+        if fix:
+            click.echo(f"  Fix:  {fix}", err=True)
         return EXIT_FAILED
     if stream and talk.artifacts and talk.state != "input_required":
         show()
@@ -197,6 +214,12 @@ def _problem(talk: _Conversation) -> str:
         said = one_line(talk.said)
         return f"The task is {talk.state}" + (f": {said}" if said else ".")
     return ""
+
+
+def _fix(name: str, talk: _Conversation) -> str:
+    if talk.refused is not None:
+        return _FIXES.get(talk.refused.check, "").format(name=name)
+    return f"hive logs {name}     hive trace {talk.task_id}" if talk.task_id else ""
 
 
 def _settle(client: OperatorClient, talk: _Conversation) -> None:

@@ -23,6 +23,12 @@ DOCTOR_TIMEOUT_S: Final = 120.0
 SECTIONS: Final = (
     "engines",
     "walls",
+    "identity",
+    "policy",
+    "trust",
+    "relations",
+    "watchdog",
+    "witnesses",
     "ports",
     "disk",
     "versions",

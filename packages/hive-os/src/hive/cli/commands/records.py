@@ -1,17 +1,16 @@
 """`hive trace` and `hive audit`: what is on record; without a node they open the database themselves."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 
 from hive.cli.client import segment
+from hive.cli.commands import proofs
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import entry_line, trace_lines, verdict_lines
-from hive.cli.session import Options, moving, say, shared_options, show, show_json
-from hive.core.errors import HiveError, NotFoundError
+from hive.cli.session import Options, moving, shared_options, show, show_json
+from hive.core.errors import NotFoundError
 from hive.web.ports import Console
 from hive.web.values import AuditRecord, AuditVerdict, TaskFilter, TaskSummaries, TraceTree
 
@@ -63,9 +62,13 @@ def _demo_task(found: TaskSummaries) -> str:
     return found.tasks[0].id
 
 
-@click.group(help="Verify, follow or export the ledger.")
+@click.group(help="Verify, follow, prove or export the ledger.")
 def audit() -> None:
     """Hold the verbs about the ledger."""
+
+
+for _verb in (proofs.prove, proofs.consistency, proofs.keys, proofs.export, proofs.verifier):
+    audit.add_command(_verb)
 
 
 @audit.command("verify", help="Recompute every hash and link; exit 1 names the first bad entry.")
@@ -103,35 +106,6 @@ def tail(*, options: Options, follow: bool, last: int) -> int:
         _print_entries(options, entries)
     except KeyboardInterrupt:
         return 0
-    return 0
-
-
-@audit.command("export", help="Write all entries, one JSON object a line.")
-@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@shared_options
-def export(*, options: Options, file: Path | None) -> int:
-    """Export the ledger."""
-    client = options.client()
-    if client.alive():
-        entries = client.lines("GET", "audit/tail", AuditRecord, last="0")
-    else:
-        entries = iter(_entries_offline(options, 0))
-    if file is None:
-        for entry in entries:
-            show_json(entry)
-        return 0
-    count = 0
-    try:
-        output = file.open("xb")
-    except OSError as error:
-        raise HiveError(
-            f"{file} cannot be written.", why=str(error.strerror), fix="Name a new file."
-        ) from error
-    with output:
-        for entry in entries:
-            output.write(msgspec.json.encode(entry) + b"\n")
-            count += 1
-    say(options, f"{count} entries in {file}")
     return 0
 
 

@@ -44,6 +44,12 @@ class CommandAfterDashes(click.Command):
         return super().parse_args(ctx, args)
 
 
+def words_after_dashes(context: click.Context) -> list[str]:
+    """Return what stood after the dashes."""
+    found: list[str] = context.meta.get(_ARGV, [])
+    return found
+
+
 @click.command(
     cls=CommandAfterDashes,
     help="Run an agent: FILE.py:NAME, a folder, a card's URL, or `-- COMMAND ARGUMENTS`.",
@@ -64,6 +70,13 @@ class CommandAfterDashes(click.Command):
     help="A tool it may use, or all of a server; '*' for all.",
     shell_complete=tool_names,
 )
+@click.option(
+    "--allow",
+    "allow",
+    multiple=True,
+    metavar="CAPABILITY",
+    help="A tool or host under conditions: 'tool fs.write path=under:/work'.",
+)
 @click.option("--yes", is_flag=True, help="Confirm what it asks for.")
 @click.option("--watch", is_flag=True, help="Run it again whenever its source changes.")
 @click.option(
@@ -74,6 +87,7 @@ class CommandAfterDashes(click.Command):
     is_flag=True,
     help="The command serves A2A on the port that PORT (or {port}) names.",
 )
+@click.option("--bundle", default="", help="Its signature, where that does not lie beside it.")
 @shared_options
 def run(
     *,
@@ -83,13 +97,15 @@ def run(
     mounts: tuple[str, ...],
     hosts: tuple[str, ...],
     tools: tuple[str, ...],
+    allow: tuple[str, ...],
     yes: bool,
     watch: bool,
     allow_build: bool,
     serves_a2a: bool,
+    bundle: str,
 ) -> int:
     """Run an agent."""
-    argv = click.get_current_context().meta.get(_ARGV, [])
+    argv = words_after_dashes(click.get_current_context())
     if bool(source) == bool(argv):
         raise click.UsageError("Name a source, or a command after `--`.")
     if serves_a2a and not argv:
@@ -101,7 +117,9 @@ def run(
         mounts=list(mounts),
         hosts=list(hosts),
         tools=list(tools),
+        allow=list(allow),
         argv=argv,
+        bundle=bundle,
         serves_a2a=serves_a2a,
         allow_build=allow_build,
     )

@@ -61,7 +61,7 @@ def _tell(options: Options, done: BackupDone, following: str) -> int:
     verdict = "chain verified" if done.verified else "THE CHAIN DOES NOT VERIFY"
     show(
         f"{done.path}   {done.size_bytes / (1 << 20):.1f} MiB, {done.entries} entries, "
-        f"{done.agents} agents, {verdict}   {took(done.took_ms)}"
+        f"{verdict}   {took(done.took_ms)}"
     )
     show(f"sha256 {done.sha256}")
     if done.verified:

@@ -1,10 +1,12 @@
 """`hive token`: tokens for clients of the A2A door."""
 
 import click
+import msgspec
 
 from hive.cli.client import segment
 from hive.cli.render import token_rows
 from hive.cli.session import Options, say, shared_options, show, show_json
+from hive.core.errors import BadInputError
 from hive.web.values import TokenIssued, TokenOrder, TokenSummary
 
 
@@ -16,17 +18,29 @@ def token() -> None:
 @token.command("issue", help="Make a token; it is shown this one time.")
 @click.argument("owner")
 @click.option("--agent", "agents", multiple=True, help="Only for this agent (may be repeated).")
+@click.option(
+    "--role",
+    type=click.Choice(("viewer", "approver", "operator", "admin")),
+    default=None,
+    help="A token of another operator: OWNER is their name.",
+)
 @click.option("--days", type=click.IntRange(1, 3650), default=30, help="How long it is valid.")
 @shared_options
-def issue(*, options: Options, owner: str, agents: tuple[str, ...], days: int) -> int:
+def issue(
+    *, options: Options, owner: str, agents: tuple[str, ...], role: str | None, days: int
+) -> int:
     """Issue a token."""
-    order = TokenOrder(owner=owner, agents=list(agents), days=days)
+    if role and agents:
+        raise BadInputError("A token with a role opens the operator API, and no agent.")
+    whole = {"owner": owner, "agents": list(agents), "days": days, "role": role or ""}
+    order = msgspec.convert(whole, TokenOrder)
     made = options.client().post("tokens", TokenIssued, order)
     if options.json:
         show_json(made)
         return 0
     show(made.token)
-    say(options, f"For {made.summary.owner}, {days} days. It is not shown again.")
+    what = f" as {role}" if role else ""
+    say(options, f"For {made.summary.owner}{what}, {days} days. It is not shown again.")
     say(options, f"Next:  hive token revoke {made.summary.id}     when it is no longer needed")
     return 0
 

@@ -8,6 +8,7 @@ from hive.cli.client import segment
 from hive.cli.commands.tool_add import add
 from hive.cli.commands.tool_call import call
 from hive.cli.commands.tool_import import import_servers
+from hive.cli.commands.tool_sign import sign
 from hive.cli.completion import server_names, tool_names
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line, state
@@ -44,7 +45,7 @@ def tool() -> None:
     """Hold the verbs about tools."""
 
 
-for _verb in (add, call, import_servers):
+for _verb in (add, call, import_servers, sign):
     tool.add_command(_verb)
 
 

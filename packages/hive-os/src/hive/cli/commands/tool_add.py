@@ -8,6 +8,7 @@ import click
 
 from hive.cli.client import OperatorClient, segment
 from hive.cli.commands.run import CommandAfterDashes
+from hive.cli.commands.tool_sign import signature_in
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line
 from hive.cli.session import (
@@ -76,9 +77,17 @@ _HEADER: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,100})\s*[:=]\s*(.*)"
     metavar="TOOL=pure|idempotent|once",
     help="What a call of it does, over the server's own word; `*` for all.",
 )
+@click.option(
+    "--trusted", is_flag=True, help="No stranger writes into what it answers: it may steer agents."
+)
 @click.option("--timeout", type=click.FloatRange(0.1, 3600), default=60.0, help="Seconds a call.")
 @click.option(
     "--allow-build", is_flag=True, help="Run build scripts of its packages, inside the walls."
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The signature over its package: hive tool sign NAME.",
 )
 @click.option("--yes", is_flag=True, help="Confirm what it will be able to do.")
 @shared_options
@@ -100,6 +109,8 @@ def add(
     effects: tuple[str, ...],
     timeout: float,
     allow_build: bool,
+    trusted: bool,
+    bundle: Path | None,
     yes: bool,
 ) -> int:
     """Add a server."""
@@ -119,6 +130,8 @@ def add(
         effects=_assigned(effects, _EFFECT, "--effect", "TOOL=pure, =idempotent or =once"),
         timeout_s=timeout,
         allow_build=allow_build,
+        trusted=trusted,
+        bundle=signature_in(bundle),
     )
     order = with_secrets_moved(options, order, yes=yes)
     known = KNOWN_SERVERS.get(name)

@@ -1,7 +1,8 @@
 """NATS through nats-py: bus, key-value buckets and event log over one connection.
 
 `embedded:` runs the node's own server; `nats://` names one or more others (comma-separated), with user and
-password in the URL, `?replicas=3` for streams that survive a lost server.
+password in the URL, `?replicas=3` for streams that survive a lost server, `?server=spiffe://...` for TLS by SVID
+on both sides with a server of that id.
 """
 
 from collections import deque
@@ -262,9 +263,10 @@ def _describe_embedded(server: NatsServer) -> EngineReport:
 class ExternalNats:
     """A server or cluster that somebody else runs."""
 
-    def __init__(self, servers: tuple[str, ...], replicas: int) -> None:
+    def __init__(self, servers: tuple[str, ...], replicas: int, server_id: str = "") -> None:
         self.servers = servers
         self.replicas = replicas
+        self.server_id = server_id
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -281,7 +283,8 @@ class ExternalNats:
                 why=f"`replicas` is {replicas!r}; JetStream keeps 1 to 5.",
                 fix="Correct it.",
             )
-        return cls(tuple(url.partition("?")[0].split(",")), int(replicas))
+        server_id = query_of(url).get("server", "")
+        return cls(tuple(url.partition("?")[0].split(",")), int(replicas), server_id)
 
     @classmethod
     @asynccontextmanager
@@ -289,7 +292,17 @@ class ExternalNats:
         """Begin to connect."""
         driver = cls.parse(opening.url)
 
+        if driver.server_id and opening.client_tls is None:
+            raise ConfigError(
+                "HIVE_MESH_URL asks for TLS by SVID.",
+                why="This node has no identity when the bus is opened.",
+                fix="Leave `server` out of it.",
+            )
+        show, wanted = opening.client_tls, driver.server_id
+
         async def locate() -> NatsAddress:
+            if wanted and show is not None:
+                return NatsAddress(servers=driver.servers, tls=lambda: show(wanted))
             return NatsAddress(servers=driver.servers)
 
         def describe() -> EngineReport:

@@ -163,6 +163,7 @@ class NatsLink:
                 servers=list(address.servers),
                 user=address.user or None,
                 password=address.password.reveal() or None,
+                tls=None if address.tls is None else address.tls(),
                 name="hive",
                 allow_reconnect=False,
                 # Without these two, one refused address is tried for two minutes.

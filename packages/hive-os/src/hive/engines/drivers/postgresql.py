@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -33,7 +34,7 @@ from hive.engines.embedded.postgres import (
     postgres_server,
 )
 from hive.engines.migrations import Migration, applied_migrations, apply_migrations, missing
-from hive.engines.opening import BackupSummary, EngineOpening
+from hive.engines.opening import BackupSummary, DatabaseTls, EngineOpening, ServerProof
 from hive.engines.ports import EngineReport
 
 READY_WITHIN_S: Final = 60.0
@@ -153,13 +154,14 @@ class ExternalUrl:
 
     dsn: str
     app_role: str
+    proof: ServerProof | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Take `app_role` out of the URL; it is `hive_app` unless it says otherwise.
+        """Take `app_role` out of the URL (`hive_app` unless it says otherwise), and what TLS by SVID needs.
 
         Raises:
-            ConfigError: the URL cannot be read, or the role's name has odd characters.
+            ConfigError: the URL cannot be read, the role's name has odd characters, or the server proves nothing.
 
         """
         try:
@@ -180,7 +182,49 @@ class ExternalUrl:
                 why="A role has letters, digits and `_` only.",
                 fix="Correct `app_role`.",
             )
-        return cls(dsn=urlunsplit(parts._replace(query=urlencode(query))), app_role=role)
+        proof = _proof_in(query, host=parts.hostname or "")
+        return cls(
+            dsn=urlunsplit(parts._replace(query=urlencode(query))), app_role=role, proof=proof
+        )
+
+    def address(self, role: str, tls: DatabaseTls | None) -> PostgresAddress:
+        """Return where to connect.
+
+        Raises:
+            ConfigError: it takes an SVID, and who asks has none.
+
+        """
+        proof = self.proof
+        if proof is None:
+            return PostgresAddress(dsn=self.dsn, role=role)
+        if tls is None:
+            raise _no_svid("Who asks here has no identity.")
+        return PostgresAddress(dsn=self.dsn, role=role, tls=partial(tls, proof))
+
+
+def _proof_in(query: dict[str, str], *, host: str) -> ServerProof | None:
+    """Take out of a URL's query how the server shows who it is, where this node shows its SVID."""
+    wanted, server_id = query.pop("svid", ""), query.pop("server", "")
+    if not server_id and wanted in ("", "off"):
+        return None
+    roots = query.pop("sslrootcert", "")
+    if wanted not in ("", "on") or query.pop("sslmode", "verify-full") != "verify-full":
+        raise _no_svid("It takes svid=on and sslmode=verify-full.")
+    if not host or host.startswith("/") or "host" in query:
+        raise _no_svid("It needs the name of a host: there is no TLS on a socket in a file.")
+    if {"sslcert", "sslkey", "sslpassword"} & query.keys():
+        raise _no_svid("It names another certificate.")
+    if not roots and not server_id:
+        raise _no_svid("Nothing says whom to believe that it is the server.")
+    return ServerProof(server_id=server_id, roots=roots)
+
+
+def _no_svid(why: str) -> ConfigError:
+    return ConfigError(
+        "HIVE_DATABASE_URL cannot be reached with this node's SVID.",
+        why=why,
+        fix="postgresql://user@host/db?svid=on&sslmode=verify-full&sslrootcert=/path.pem",
+    )
 
 
 class ExternalPostgresql:
@@ -190,16 +234,17 @@ class ExternalPostgresql:
     the login makes if it is missing and may. With `?app_role=` left empty the node works as the login.
     """
 
-    def __init__(self, url: ExternalUrl, clock: Clock) -> None:
+    def __init__(self, url: ExternalUrl, clock: Clock, tls: DatabaseTls | None = None) -> None:
         self._url = url
         self._clock = clock
-        self._app = PostgresqlDatabase(PostgresAddress(dsn=url.dsn, role=url.app_role))
+        self._login = url.address("", tls)
+        self._app = PostgresqlDatabase(url.address(url.app_role, tls))
 
     @classmethod
     @asynccontextmanager
     async def open(cls, opening: EngineOpening) -> AsyncIterator[Self]:
         """Read the URL; nothing is spoken yet."""
-        driver = cls(ExternalUrl.parse(opening.url), opening.clock)
+        driver = cls(ExternalUrl.parse(opening.url), opening.clock, opening.database_tls)
         try:
             yield driver
         finally:
@@ -207,7 +252,7 @@ class ExternalPostgresql:
 
     async def ready(self, migrations: Sequence[Migration]) -> PostgresqlDatabase:
         """Make the role if it is missing, bring the schema up to date, connect."""
-        owner = PostgresqlDatabase(PostgresAddress(dsn=self._url.dsn), connections_max=1)
+        owner = PostgresqlDatabase(self._login, connections_max=1)
         try:
             await self._reach(owner)
             await _make_roles(owner, self._url.app_role)
@@ -231,18 +276,18 @@ class ExternalPostgresql:
 
     async def dump(self, folder: Path) -> BackupSummary:
         """Write a backup of everything into an empty folder; works while the database is used."""
-        async with owner_connection(PostgresAddress(dsn=self._url.dsn).arguments()) as connection:
+        async with owner_connection(self._login.arguments()) as connection:
             return await dump(connection, folder, self._clock)
 
     async def restore(self, folder: Path, migrations: Sequence[Migration]) -> BackupSummary:
         """Fill a database that was never used from a backup; the login must be a superuser."""
-        owner = PostgresqlDatabase(PostgresAddress(dsn=self._url.dsn), connections_max=1)
+        owner = PostgresqlDatabase(self._login, connections_max=1)
         try:
             await owner.connect()
             await _make_roles(owner, self._url.app_role)
         finally:
             await owner.aclose()
-        return await _restore(PostgresAddress(dsn=self._url.dsn), folder, migrations)
+        return await _restore(self._login, folder, migrations)
 
 
 async def _make_roles(owner: PostgresqlDatabase, app_role: str) -> None:

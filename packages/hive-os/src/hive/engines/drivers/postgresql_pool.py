@@ -8,6 +8,7 @@ Session state (`SET`, temporary tables, `LISTEN`) does not belong in `execute`: 
 the pool without being reset, which saves a round trip. Use `SET LOCAL` in a transaction, and `listen`.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import anyio
 import asyncpg  # type: ignore[import-untyped]
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from hive.core.errors import EngineUnavailableError
 from hive.core.secret import Secret
 from hive.engines.drivers.postgresql_errors import never_sent, translated
+from hive.engines.drivers.postgresql_notices import SharedNotices
 from hive.engines.embedded.postgres import DATABASE_NAME, PORT
 from hive.engines.ports import EngineReport, Row, SqlValue, Transaction
 
@@ -27,8 +28,9 @@ CONNECTIONS_MAX: Final = 6
 CONNECT_TIMEOUT_S: Final = 10.0
 ACQUIRE_TIMEOUT_S: Final = 15.0
 STATEMENT_TIMEOUT_S: Final = 120.0
+# A connection is a process of the server: what a burst opened is given up soon after it.
+IDLE_MAX_S: Final = 30.0
 CLOSE_WITHIN_S: Final = 1.0
-NOTICES_MAX: Final = 1024
 KEPT_USES_MAX: Final = 1000
 AnswerT = TypeVar("AnswerT")
 ArgumentsT = TypeVarTuple("ArgumentsT")
@@ -36,13 +38,17 @@ ArgumentsT = TypeVarTuple("ArgumentsT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresAddress:
-    """Where to connect, as whom, and the role to work as (empty: the one that logs in)."""
+    """Where to connect, as whom, and the role to work as (empty: the one that logs in).
+
+    `tls` gives the context of one new connection, which a certificate that was renewed is in.
+    """
 
     dsn: str = ""
     host: str = ""
     user: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
     role: str = ""
+    tls: Callable[[], ssl.SSLContext] | None = None
 
     def arguments(self) -> dict[str, object]:
         """Return what asyncpg's `connect` takes."""
@@ -50,6 +56,8 @@ class PostgresAddress:
         if self.role:
             session["role"] = self.role
         shared: dict[str, object] = {"server_settings": session, "timeout": CONNECT_TIMEOUT_S}
+        if self.tls is not None:
+            shared["ssl"] = self.tls()
         if self.dsn:
             return {"dsn": self.dsn, **shared}
         return {
@@ -107,6 +115,7 @@ class PostgresqlDatabase:
         self._kept: asyncpg.Connection | None = None
         self._kept_uses = 0
         self._waiting = 0
+        self._notices = SharedNotices(self._listening)
 
     async def connect(self) -> None:
         """Open the pool.
@@ -120,9 +129,10 @@ class PostgresqlDatabase:
                 # A floor would be restored by a task of asyncpg's own, which logs every refusal.
                 min_size=0,
                 max_size=self._connections_max,
+                max_inactive_connection_lifetime=IDLE_MAX_S,
                 connection_class=LeanConnection,
                 command_timeout=STATEMENT_TIMEOUT_S,
-                **self._address.arguments(),
+                connect=self._connected,
             )
             try:
                 async with pool.acquire():
@@ -130,6 +140,9 @@ class PostgresqlDatabase:
             finally:
                 if self._pool is not pool:
                     pool.terminate()
+
+    async def _connected(self, *_given: object, **more: object) -> asyncpg.Connection:
+        return await asyncpg.connect(**more, **self._address.arguments())
 
     async def aclose(self) -> None:
         """Close all connections; those in use are given a moment."""
@@ -244,34 +257,16 @@ class PostgresqlDatabase:
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[AsyncIterator[str]]:
-        """Receive the payloads of `NOTIFY channel` from now on; at most 1024 wait to be read.
+        """Receive the payloads of `NOTIFY channel` from now on, on the one connection that all channels share.
 
         Iterating raises `EngineUnavailableError` when the connection breaks: listen again then, and
         look at the tables first, for what was said meanwhile is lost.
         """
-        sending, receiving = anyio.create_memory_object_stream[str](NOTICES_MAX)
+        async with self._notices.listen(channel) as notices:
+            yield notices
 
-        def heard(_connection: object, _pid: int, _channel: str, payload: str) -> None:
-            with suppress(anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                sending.send_nowait(payload)
-
-        with translated():
-            connection = await asyncpg.connect(**self._address.arguments())
-        try:
-            connection.add_termination_listener(lambda _connection: sending.close())
-            with translated():
-                await connection.add_listener(channel, heard)
-            yield _notices(receiving)
-        finally:
-            with (
-                anyio.CancelScope(shield=True),
-                anyio.move_on_after(CLOSE_WITHIN_S),
-                suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
-            ):
-                await connection.close()
-            connection.terminate()
-            sending.close()
-            receiving.close()
+    async def _listening(self) -> asyncpg.Connection:
+        return await asyncpg.connect(**self._address.arguments())
 
     async def report(self) -> EngineReport:
         """Ask the server what it is."""
@@ -312,13 +307,3 @@ async def _given_back(pool: asyncpg.Pool, connection: asyncpg.Connection) -> Non
     # A connection that broke is of no more use; why it broke was raised already.
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         await pool.release(connection)
-
-
-async def _notices(receiving: MemoryObjectReceiveStream[str]) -> AsyncIterator[str]:
-    async for payload in receiving:
-        yield payload
-    raise EngineUnavailableError(
-        "The database connection that listened is gone.",
-        why="The server ended it.",
-        fix="Listen again, and look at the tables first.",
-    )

@@ -10,7 +10,8 @@ JetStream acknowledges before it has synced unless told otherwise (`sync_interva
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class NatsAddress:
     servers: tuple[str, ...]
     user: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
+    tls: Callable[[], ssl.SSLContext] | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class ProcessDriver:
         self._stalled_timeout_s = stalled_timeout_s
         self._link = LauncherLink(python=python)
         self._without_walls: str | None = None
+        self._live: dict[SandboxId, LaunchedSandbox] = {}
 
     async def __aenter__(self) -> "ProcessDriver":
         """Start the launcher; call it from the main thread."""
@@ -113,6 +114,11 @@ class ProcessDriver:
     def launcher_pid(self) -> int:
         """Return the launcher's pid, 0 while none runs."""
         return self._link.pid
+
+    def first_process(self, sandbox: SandboxId) -> int:
+        """Return the host pid of a live sandbox's first process, 0 where there is none."""
+        launched = self._live.get(sandbox)
+        return 0 if launched is None or launched.dead.is_set() else launched.pid
 
     async def probe(self) -> Probe:
         """Build a sandbox, try to get out of it, and tell which walls stood."""
@@ -169,12 +175,14 @@ class ProcessDriver:
                 clock=self._clock,
             )
             sandbox = ProcessSandbox(opening.sandbox_id, launched, channel)
+            self._live[opening.sandbox_id] = launched
             try:
                 async with watch_outbox(
                     launched, opening.outbox_directory, grant.limits.disk_bytes
                 ):
                     yield sandbox
             finally:
+                self._live.pop(opening.sandbox_id, None)
                 channel.close()
 
     async def run(

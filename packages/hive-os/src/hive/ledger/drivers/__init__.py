@@ -14,5 +14,15 @@ WITNESSES: Final[Table[Witness]] = Table(
             target="hive.ledger.drivers.file:FileWitness",
             summary="a second key in a folder, best on other media; self-witnessed",
         ),
+        DriverRow(
+            scheme="hive",
+            target="hive.ledger.drivers.hive:HiveWitness",
+            summary="another node (C2SP tlog-witness): `hive:https://host:8700/witness?key=KEY`, `&roots=` a CA",
+        ),
+        DriverRow(
+            scheme="rekor",
+            target="hive.ledger.drivers.rekor:RekorWitness",
+            summary="a Rekor transparency log (v2): `rekor:https://host?key=KEY` of its checkpoints",
+        ),
     ),
 )

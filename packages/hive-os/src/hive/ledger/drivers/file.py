@@ -14,10 +14,13 @@ import anyio
 import anyio.to_thread
 
 from hive.core.clock import Clock, SystemClock
+from hive.core.drivers import query_of
 from hive.core.errors import ConfigError, LedgerError
 from hive.core.json import decode, encode
 from hive.core.randomness import Randomness, SystemRandomness
+from hive.ledger.merkle import verify_consistency
 from hive.ledger.notes import Checkpoint, NoteSigner, parse_checkpoint
+from hive.ledger.ports import GrowthProver
 
 KEY_BYTES: Final = 32
 _NAME: Final = "file-witness"
@@ -28,9 +31,9 @@ class FileWitness:
 
     independent = False
 
-    def __init__(self, folder: Path, private: bytes, clock: Clock) -> None:
+    def __init__(self, folder: Path, private: bytes, clock: Clock, name: str = _NAME) -> None:
         self._path = folder / "checkpoints.jsonl"
-        self._signer = NoteSigner(_NAME, private)
+        self._signer = NoteSigner(name, private)
         self.key = self._signer.key
         self._clock = clock
         self._lock = anyio.Lock()
@@ -49,10 +52,11 @@ class FileWitness:
         """
         folder = Path(url.partition(":")[2].partition("?")[0])
         source = randomness or SystemRandomness()
+        name = query_of(url).get("name", _NAME)
         try:
             private = await anyio.to_thread.run_sync(_key, folder, source)
             witness = await anyio.to_thread.run_sync(
-                lambda: cls(folder, private, clock or SystemClock())
+                lambda: cls(folder, private, clock or SystemClock(), name)
             )
         except OSError as error:
             raise ConfigError(
@@ -62,7 +66,7 @@ class FileWitness:
             ) from error
         yield witness
 
-    async def countersign(self, checkpoint: Checkpoint) -> str:
+    async def countersign(self, checkpoint: Checkpoint, prove: GrowthProver) -> str:
         """Remember a checkpoint durably and return the signature line for its note.
 
         Raises:
@@ -71,7 +75,7 @@ class FileWitness:
         """
         async with self._lock:
             before = self._latest.get(checkpoint.origin)
-            if before is not None and not _extends(before, checkpoint):
+            if before is not None and not await extends(before, checkpoint, prove):
                 raise LedgerError(
                     f"The witness refuses a checkpoint of {checkpoint.chain}.",
                     why=f"It has signed another history of {before.size} entries.",
@@ -79,19 +83,25 @@ class FileWitness:
                 )
             line = self._signer.cosign(checkpoint, int(self._clock.now().timestamp()))
             note = checkpoint.text + "\n" + line
-            await anyio.to_thread.run_sync(_append, self._path, encode({"note": note}) + b"\n")
+            await anyio.to_thread.run_sync(append_line, self._path, encode({"note": note}) + b"\n")
             self._latest[checkpoint.origin] = parse_checkpoint(note)
             return line
+
+    async def remembered(self, origin: str) -> Checkpoint | None:
+        """Return the last checkpoint of a log that was signed."""
+        return self._latest.get(origin)
 
     async def latest(self) -> Sequence[Checkpoint]:
         """Return the largest checkpoint of every chain that was ever signed."""
         return list(self._latest.values())
 
 
-def _extends(before: Checkpoint, after: Checkpoint) -> bool:
-    if after.size == before.size:
-        return after.root == before.root
-    return after.size > before.size
+async def extends(before: Checkpoint, after: Checkpoint, prove: GrowthProver) -> bool:
+    """Tell whether a checkpoint only adds to an earlier one, by proof."""
+    if after.size <= before.size:
+        return after.size == before.size and after.root == before.root
+    path = await prove(before.size)
+    return verify_consistency(before.size, after.size, before.root, after.root, path)
 
 
 def _key(folder: Path, randomness: Randomness) -> bytes:
@@ -137,7 +147,8 @@ def _checkpoint(line: bytes) -> Checkpoint | None:
     return None
 
 
-def _append(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line durably; one that a crash cut before is ended first."""
     with path.open("ab") as file:
         if file.tell() and not _whole(path):
             file.write(b"\n")

@@ -1,6 +1,7 @@
 """Who calls? Found out from the socket and the Authorization header, before a byte of the body is read.
 
-A request on a sandbox's socket carries a handle, which the kernel resolves to the turn that runs there.
+A request on a sandbox's socket carries a handle, which the kernel resolves to the turn that runs there. One on the
+port for peers comes from whom the certificate of its connection names, unless it shows a token.
 Any other request carries a token, or nothing; nothing is nobody, unless the operator lets strangers in.
 """
 
@@ -10,7 +11,8 @@ from typing import Any, Final
 from hive.core.call import Principal, PrincipalKind, Refused
 from hive.core.ids import AgentId, OwnerId, SandboxId
 from hive.kernel.ports import Gate
-from hive.security.tokens import Bearer, Tokens
+from hive.security.capability.warrant import Warrant
+from hive.security.tokens import PEER_KEY, Bearer, Tokens
 from hive_a2a.call import CallerIdentity, RequestHead
 from hive_a2a.faults import REFUSED, UNAUTHENTICATED, WireFault
 
@@ -30,6 +32,7 @@ class Caller:
     agent: AgentId
     size_bytes: int = 0
     traceparent: str = ""
+    warrant: Warrant | None = None
 
     @property
     def principal(self) -> Principal:
@@ -63,6 +66,11 @@ class CallerCheck:
 
         """
         shown = bearer_of(head.headers.get("authorization", ""))
+        peer = head.scope.get(PEER_KEY)
+        if isinstance(peer, Bearer) and not shown:
+            return CallerIdentity(
+                name=str(peer.principal), scheme=SCHEME, claims={BEARER_CLAIM: peer}
+            )
         bearer = self.recognise(shown, head.scope.get(SANDBOX_KEY))
         if bearer.principal.kind is PrincipalKind.ANONYMOUS:
             return None

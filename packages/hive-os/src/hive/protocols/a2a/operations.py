@@ -227,4 +227,5 @@ def _attempt(caller: Caller, message: Message) -> Attempt:
         timeout_s=WAIT_MAX_S,
         traceparent=caller.traceparent,
         facts={"parts": len(message.parts), "text_chars": size_of_text},
+        warrant=caller.warrant,
     )

@@ -11,7 +11,7 @@ One ASGI application for all agents, which come and go while it runs:
     /.well-known/jwks.json                     the keys that sign cards and notifications
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ from hive.core.json import Json
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.core.task import Message, Part, Role
-from hive.engines.ports import Database
+from hive.engines.ports import Database, KeyValue
 from hive.kernel.ports import Agents, AgentView, Gate
 from hive.protocols.a2a.caller import (
     SANDBOX_KEY,
@@ -49,8 +49,11 @@ from hive_a2a.push.screen import DestinationScreen
 
 if TYPE_CHECKING:
     from hive.protocols.a2a.service import DoorService
+    from hive.protocols.a2a.warrants import WarrantVerifier
+    from hive_a2a.call import WireCall
 
 KEYS_FOLDER: Final = "a2a"
+WARRANT_NONCES: Final = "warrant-nonces"
 REQUESTS_PER_CALLER_MAX: Final = 1000
 
 
@@ -72,6 +75,7 @@ class A2ADoor:
         public_url: str = "",
         grpc_address: str = "",
         required_extensions: tuple[str, ...] = (),
+        warrants: "tuple[WarrantVerifier, KeyValue] | None" = None,
     ) -> None:
         self.agents = agents
         self.callers = CallerCheck(gate=gate, tokens=tokens, anonymous=settings.anonymous)
@@ -91,6 +95,7 @@ class A2ADoor:
         )
         self._keys_folder = keys_folder
         self._required = required_extensions
+        self._warrants = warrants
         self._clock, self._randomness = clock, randomness
         self._service: DoorService | None = None
         self._importing = anyio.Lock()
@@ -157,8 +162,23 @@ class A2ADoor:
             cards_of=self._cards_of,
             page_of=self._page_of,
             extended_card=self.extended_card,
+            warrants=self._warrants_shown(),
         )
         return made
+
+    def _warrants_shown(self) -> "Callable[[WireCall], Awaitable[None]] | None":
+        """Return what verifies warrants that callers show, None where the node honours none."""
+        if self._warrants is None:
+            return None
+        module = import_module("hive.protocols.a2a.warrants")
+        verifier, store = self._warrants
+        shown = module.ShownWarrants(verifier, module.KeptNonces(store, self._clock), self._clock)
+
+        async def admit(call: "WireCall") -> None:
+            base = self.cards.public_url.rstrip("/") + PREFIX
+            await shown.admit(call, f"{base}/{call.tenant}" if call.tenant else base)
+
+        return admit
 
     async def _page_of(self, scope: Scope) -> dict[str, Json]:
         """Write the card for whoever asks for it."""

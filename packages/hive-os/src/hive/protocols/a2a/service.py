@@ -7,8 +7,9 @@ lazily: the official server parts cost more than the rest of the door.
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 from a2a.types.a2a_pb2 import AgentCard
@@ -18,11 +19,12 @@ from hive.core.call import PrincipalKind
 from hive.core.ids import AgentId
 from hive.core.json import Json, encode
 from hive.protocols.a2a.admit import admit_tenant
-from hive.protocols.a2a.caller import Caller, CallerCheck, admit_scope, bearer_in
+from hive.protocols.a2a.caller import SANDBOX_KEY, Caller, CallerCheck, admit_scope, bearer_in
 from hive.protocols.a2a.card import NODE
 from hive.protocols.a2a.handler import HiveRequestHandler
 from hive.protocols.a2a.operations import Operations
 from hive.protocols.a2a.paths import AGENT_KEY, HANDSHAKE_PATH, KEY_SET_PATH, REST_KEY
+from hive.protocols.a2a.warrants import shown_in
 from hive_a2a.asgi import AsgiApp, Receive, Scope, Send, respond
 from hive_a2a.call import Binding, Proto, RequestHead, WireCall
 from hive_a2a.cards.describe import card_etag, card_json, described
@@ -40,6 +42,7 @@ from hive_a2a.wire.endpoint import WireEndpoint
 CARDS_MAX: Final = 1024
 TRACEPARENT_MAX_CHARS: Final = 64
 ResultT = TypeVar("ResultT")
+Admit: TypeAlias = Callable[[WireCall], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +91,29 @@ class SignedCards:
 class GateChain:
     """The chain of a node: what the kernel does behind the handler, so nothing is decided or recorded here."""
 
-    def __init__(self, required: tuple[str, ...]) -> None:
+    def __init__(self, required: tuple[str, ...], warrants: Admit | None = None) -> None:
         self._extensions = RequiredExtensions(required)
+        self._warrants = warrants
 
     async def unary(self, call: WireCall, run: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Answer a call that activates what the card requires."""
-        self._extensions.admit(call)
+        """Answer a call that activates what the card requires, under the warrant that it shows."""
+        await self._admit(call)
         return await run()
 
-    def stream(
+    async def stream(
         self, call: WireCall, run: Callable[[], AsyncGenerator[Proto]]
     ) -> AsyncGenerator[Proto]:
-        """Answer a call that activates what the card requires with its events."""
+        """Answer such a call with its events."""
+        await self._admit(call)
+        async with aclosing(run()) as events:
+            async for event in events:
+                yield event
+
+    async def _admit(self, call: WireCall) -> None:
         self._extensions.admit(call)
-        return run()
+        # Inside a sandbox the turn has a warrant already, and no header widens it.
+        if self._warrants is not None and call.head.scope.get(SANDBOX_KEY) is None:
+            await self._warrants(call)
 
 
 CardsOf = Callable[[Scope, bool], Sequence[dict[str, Json]]]
@@ -123,6 +135,7 @@ class DoorService:
         cards_of: CardsOf,
         page_of: Callable[[Scope], Awaitable[dict[str, Json]]],
         extended_card: Callable[[Caller], dict[str, Json]],
+        warrants: Admit | None = None,
     ) -> None:
         self.policy = policy
         self.check = check
@@ -136,7 +149,7 @@ class DoorService:
             handler,
             policy=policy,
             authenticators=(check,),
-            chain=GateChain(required_extensions),
+            chain=GateChain(required_extensions, warrants),
             card=self._page,
             tenant_of=self._tenant_of,
             declared=frozenset(required_extensions),
@@ -157,6 +170,7 @@ class DoorService:
             agent=agent,
             size_bytes=call.body_bytes,
             traceparent=call.head.headers.get("traceparent", "")[:TRACEPARENT_MAX_CHARS],
+            warrant=shown_in(call),
         )
 
     def _tenant_of(self, head: RequestHead, named: str) -> str:

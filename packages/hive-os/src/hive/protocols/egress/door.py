@@ -173,6 +173,8 @@ class EgressDoor:
                 "method": head.method,
                 "path": head.path[:512],
             },
+            # What an agent's headers carry leaves as well; of a tunnel nobody sees more than where it ends.
+            aside=b"" if head.tunnel or principal.turn is None else head.onward,
         )
         try:
             async with self._gate.deliver(attempt, journey.act) as passage:

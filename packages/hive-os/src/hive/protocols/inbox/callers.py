@@ -6,6 +6,7 @@ from hive.core.call import Principal, PrincipalKind
 from hive.core.errors import BadInputError
 from hive.core.ids import AgentId, NodeId, OwnerId, agent_id
 from hive.core.json import Json
+from hive.kernel.letters import FROM_KIND
 from hive.mesh import Envelope
 
 NAME_MAX_CHARS: Final = 200
@@ -26,8 +27,9 @@ def principal_of(envelope: Envelope, *, own: NodeId) -> Principal:
     if envelope.sender == own:
         agent: AgentId | None = agent_id(claimed.agent) if claimed.agent else None
         return Principal(kind=kind, name=claimed.name, owner=OwnerId(claimed.owner), agent=agent)
-    if kind is PrincipalKind.OPERATOR:
-        kind = PrincipalKind.CLIENT  # who operates that node does not operate this one
+    if kind in (PrincipalKind.OPERATOR, PrincipalKind.NODE):
+        # Who operates that node does not operate this one, and no other node is this one, which may read every run.
+        kind = PrincipalKind.CLIENT
     return Principal(
         kind=PrincipalKind.CLIENT if kind is PrincipalKind.AGENT else kind,
         name=f"{claimed.name}@{envelope.sender}",
@@ -39,6 +41,7 @@ def call_facts(envelope: Envelope) -> dict[str, Json]:
     """Return what the checks of the gate may need of an envelope."""
     return {
         "node": envelope.sender,
+        FROM_KIND: envelope.principal.kind,
         "call": envelope.call_id,
         "attempt": envelope.attempt,
         "nonce": envelope.nonce,

@@ -38,6 +38,7 @@ from hive.protocols.inbox.body import read_call, write_refusal, write_reply
 from hive.protocols.inbox.callers import call_facts, principal_of
 from hive.protocols.inbox.replies import ReplySender
 from hive.protocols.inbox.status import StatusPublisher
+from hive.protocols.inbox.warrants import Verify, warrant_in
 
 log = logging.getLogger(__name__)
 BUCKET: Final = "hive-inbox"
@@ -73,6 +74,7 @@ class InboxDoor:
         clock: Clock,
         randomness: Randomness,
         limits: InboxLimits | None = None,
+        verify: Verify | None = None,
     ) -> None:
         self._bus = bus
         self._nonces = nonces
@@ -82,6 +84,7 @@ class InboxDoor:
         self._peers = peers
         self._clock = clock
         self._limits = limits or InboxLimits()
+        self._verify = verify
         self._replies = ReplySender(
             bus=bus, keys=keys, peers=peers, clock=clock, randomness=randomness
         )
@@ -258,6 +261,9 @@ class InboxDoor:
         self, subject: str, envelope: Envelope, principal: Principal, body: bytes
     ) -> Refused | Delivery:
         agent = self._choose(subject)
+        warrant = warrant_in(envelope, self._peers, self._verify)
+        if isinstance(warrant, Refused):
+            return warrant
         attempt = Attempt(
             principal=principal,
             verb=Verb.SEND,
@@ -267,6 +273,7 @@ class InboxDoor:
             size_bytes=len(body),
             traceparent=envelope.traceparent,
             facts=call_facts(envelope),
+            warrant=warrant,
         )
         return await self._gate.send(attempt, agent, read_call(body))
 

@@ -11,7 +11,7 @@ from hive.core.call import Principal, PrincipalKind, Refused
 from hive.core.ids import OwnerId, SandboxId
 from hive.kernel.ports import Gate
 from hive.protocols.mcp.ports import Turned, Visitor
-from hive.security.tokens import Tokens
+from hive.security.tokens import PEER_KEY, Bearer, Tokens
 
 SANDBOX_KEY: Final = "hive.sandbox"
 ROOT: Final = "/mcp"
@@ -107,6 +107,14 @@ class TokenDoorman:
     ) -> Visitor | Turned:
         """Let strangers in where the operator does; who shows something that fails is none."""
         path = str(scope.get("path", ""))
+        peer = scope.get(PEER_KEY)
+        if isinstance(peer, Bearer) and "authorization" not in headers and _below(path, AGENTS):
+            # Whom a certificate names may speak with agents; a tool wants a token.
+            return Visitor(
+                principal=peer.principal,
+                scopes=frozenset({"agents"}),
+                traceparent=headers.get("traceparent", ""),
+            )
         opened = {"agents": AGENTS, "tools": TOOLS if self.anonymous_tools else ()}
         scopes = frozenset(one for one, paths in opened.items() if _below(path, paths))
         if not self.anonymous or not scopes or "authorization" in headers:

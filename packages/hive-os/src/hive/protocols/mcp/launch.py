@@ -6,7 +6,7 @@ has no handle and no door to the node.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from hive.execution.environment import Environments
 from hive.execution.environment_npm import NpmEnvironments
 from hive.execution.packages import read_package
 from hive.execution.ports import Opening, SandboxDriver, WalledCommand
-from hive.execution.tool_packages import ToolPackages
+from hive.execution.tool_packages import BuiltPackage, ToolPackages
 from hive.protocols.mcp.ports import ServerSpec, TransportKind
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,14 @@ _HELPS: Final = {
     "GIT_CONFIG_VALUE_0": "*",
 }
 _ROOTS_NAMES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+
+
+Vouch = Callable[[ServerSpec, BuiltPackage | None, Path | None], Awaitable[None]]
+"""Let a built server start, or raise: its spec, its package and where that lies; None for a command."""
+
+
+async def _anything(_spec: ServerSpec, _built: BuiltPackage | None, _place: Path | None) -> None:
+    return
 
 
 class ServerDoors(Protocol):
@@ -70,13 +78,17 @@ class ServerLauncher:
         doors: ServerDoors,
         on_line: Callable[[str, str], None] | None = None,
     ) -> None:
-        """Prepare; `on_line` takes a server's name and a line that it printed or that its build told."""
+        """Prepare; `on_line` takes a server's name and a line that it printed or that its build told.
+
+        `vouch` is asked before each start.
+        """
         self._settings = settings
         self._driver = driver
         self._packages = packages
         self._doors = doors
         self._on_line = on_line or _log_line
         self._pinned: dict[str, str] = {}
+        self.vouch: Vouch = _anything
 
     @property
     def packages(self) -> ToolPackages:
@@ -104,17 +116,37 @@ class ServerLauncher:
             SpecError: the spec cannot be run.
             BuildError: its package did not build.
             TierUnavailableError: the walls for the build cannot be raised.
+            SupplyError: nobody trusted has signed it, and that is demanded.
 
         """
         if spec.transport is not TransportKind.STDIO:
             raise SpecError(f"The server {spec.name} is not started here: it has an address.")
         granted = _granted(spec)
-        if not spec.package:
+        built, place = await self.built(spec)
+        await self.vouch(spec, built, place)
+        if built is None:
             return ServerCommand(
                 argv=_program(spec),
                 mounts=granted,
                 environment={**self._own_environment(), **spec.environment},
             )
+        return ServerCommand(
+            argv=built.command(spec.argv),
+            mounts=(*granted, *built.mounts),
+            environment={**self._own_environment(), **built.environment, **spec.environment},
+            digest=built.digest,
+        )
+
+    async def built(self, spec: ServerSpec) -> tuple[BuiltPackage | None, Path | None]:
+        """Build the package of a spec, or find it built; return it and where it lies. Nothing of it runs.
+
+        Raises:
+            BuildError: it did not build.
+            TierUnavailableError: the walls for the build cannot be raised.
+
+        """
+        if not spec.package:
+            return None, None
         if spec.package not in self._pinned:
             self._pinned[spec.package] = (await self.pin(spec)).package
         built = await self._packages.build(
@@ -123,12 +155,7 @@ class ServerLauncher:
             allow_build=spec.grant.packages,
             on_line=self._lines_of(spec),
         )
-        return ServerCommand(
-            argv=built.command(spec.argv),
-            mounts=(*granted, *built.mounts),
-            environment={**self._own_environment(), **built.environment, **spec.environment},
-            digest=built.digest,
-        )
+        return built, self._packages.environments.place(built.digest)
 
     @asynccontextmanager
     async def launch(

@@ -49,7 +49,11 @@ class ServerAddress:
             ConfigError: it cannot be one.
 
         """
-        return server_address(urljoin(self.url, reference))
+        try:
+            there = urljoin(self.url, reference)
+        except ValueError as error:
+            raise _unusable() from error
+        return server_address(there)
 
 
 def server_address(url: str) -> ServerAddress:

@@ -18,6 +18,7 @@ from hive.core.call import EffectClass, Principal
 from hive.core.grant import Grant
 from hive.core.ids import AgentId
 from hive.core.json import Json
+from hive.security.capability.warrant import Warrant
 
 NEWEST: Final = "2026-07-28"
 """The newest revision; from it on an exchange is stateless."""
@@ -62,7 +63,8 @@ class ServerSpec:
     `pypi:NAME==VERSION`, empty for none) is built into its environment first. HTTP and SSE: `url`. A2A:
     `url` of an agent card. Values of `environment` and `headers` that read `secret:NAME` are taken from
     the vault when a connection is made. `effects` is the operator's word on single tools, over the hints
-    of the server. Sizes in bytes, times in seconds.
+    of the server. What a `trusted` one answers counts as the user's own words: no stranger writes into it.
+    Sizes in bytes, times in seconds.
     """
 
     name: str
@@ -79,6 +81,11 @@ class ServerSpec:
     timeout_s: float = 60.0
     result_max_bytes: int = 4 << 20
     enabled: bool = True
+    trusted: bool = False
+
+
+FIRST_SIGHT: Final = "first sight"
+"""Who let a definition be used that no person has looked at."""
 
 
 class PinState(StrEnum):
@@ -144,7 +151,11 @@ class ServerState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerView:
-    """A server as people and the gateway see it; `revision` as negotiated last, empty before."""
+    """A server as people and the gateway see it; `revision` as negotiated last, empty before.
+
+    Where every owner has a login of their own at it, a list that it does not call public is not shared:
+    `private_to` is the owner for whom it was made, empty where all may see it.
+    """
 
     spec: ServerSpec
     state: ServerState
@@ -157,6 +168,7 @@ class ServerView:
     links: int = 0
     reason: str = ""
     changed_at: datetime | None = None
+    private_to: str = ""
 
 
 class Courier(Protocol):
@@ -285,6 +297,7 @@ class Visitor:
     agents: frozenset[AgentId] | None = None
     scopes: frozenset[str] | None = None
     traceparent: str = ""
+    warrant: Warrant | None = None
     grant: str = ""
 
 

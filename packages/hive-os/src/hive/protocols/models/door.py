@@ -5,7 +5,7 @@ admitted request reaches the provider, and the real key is put in only there.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +18,7 @@ from hive.core.clock import Clock
 from hive.core.errors import EngineError, EngineUnavailableError, HiveError
 from hive.core.ids import SandboxId
 from hive.core.settings import Settings
-from hive.kernel.ports import Attempt, Frames, Gate, Passage
+from hive.kernel.ports import PROVIDER_TOOLS, Attempt, Frames, Gate, Passage
 from hive.protocols.models.arrays import ArrayWriter
 from hive.protocols.models.cut import StreamCut
 from hive.protocols.models.frames import head_frame, read_head_frame
@@ -35,9 +35,11 @@ from hive.protocols.models.refusals import (
 )
 from hive.protocols.models.requests import (
     RequestRefusedError,
+    beside,
     canonical,
     parse_request,
     read_body,
+    without,
 )
 from hive.protocols.models.spending import PaidQuestion, Purse
 from hive.protocols.models.usage import UsageMeter
@@ -219,17 +221,22 @@ class ModelsDoor:
                 "model": request.model,
                 "stream": request.stream,
                 "dialect": request.dialect.name.lower(),
+                **({PROVIDER_TOOLS: True} if question.bound.fees else {}),
             },
             reserve=question.reserve,
+            aside=beside(request),
         )
-        async with self._gate.deliver(attempt, lambda: self._act(question)) as passage:
+        redact: set[str] = set()
+        async with self._gate.deliver(attempt, lambda: self._act(question, redact)) as passage:
             if isinstance(passage, Refused):
                 return passage
+            redact |= passage.redact
             await self._pass(exchange, passage, question)
         return None
 
-    async def _act(self, question: PaidQuestion) -> Frames:
-        async with self._upstream.ask(question.request) as answer:
+    async def _act(self, question: PaidQuestion, redact: Collection[str]) -> Frames:
+        request = without(question.request, redact)
+        async with self._upstream.ask(request) as answer:
             question.heard(answer)
             yield head_frame(answer.head)
             size_bytes = 0

@@ -5,6 +5,8 @@ provider the other.
 """
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final, NoReturn
 
 import anyio
@@ -18,18 +20,22 @@ from hive.protocols.models.heads import HttpHead
 from hive.protocols.models.paths import MODEL_NAME_MAX_CHARS, ModelPath, path_of
 from hive.protocols.models.ports import Dialect, ModelRequest
 from hive.protocols.models.refusals import ModelError
+from hive.security.guardrails import redact
 
 __all__ = (
     "MODEL_NAME_MAX_CHARS",
     "HttpHead",
     "RequestRefusedError",
+    "beside",
     "canonical",
     "parse_request",
     "read_body",
+    "without",
 )
 FORWARDED: Final = frozenset(
     {"content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta"}
 )
+_DECISIVE: Final = frozenset({"model", "stream", "tool_choice", "response_format"})
 _VOLATILE: Final = frozenset(
     {
         "labels",
@@ -126,6 +132,26 @@ def canonical(request: ModelRequest) -> bytes:
     if request.dialect is Dialect.GEMINI:
         identity["model"] = request.model
     return encode(identity)
+
+
+def beside(request: ModelRequest) -> bytes:
+    """Return what goes to a provider and says nothing of the question: headers, fields of accounting."""
+    fields = {key: one for key, one in request.document.items() if key in _VOLATILE}
+    headers = [f"{name}: {value}" for name, value in request.headers]
+    return encode({"fields": fields, "headers": headers})
+
+
+def without(request: ModelRequest, kinds: Collection[str]) -> ModelRequest:
+    """Return a request without what is of these kinds; which model answers, and how, stays as it was."""
+    if not kinds:
+        return request
+    kept = {name: one for name, one in request.document.items() if name in _DECISIVE}
+    said = {name: one for name, one in request.document.items() if name not in _DECISIVE}
+    changed, counts = redact(said, kinds)
+    if not counts or not isinstance(changed, dict):
+        return request
+    document = {**kept, **changed}
+    return replace(request, document=document, body=encode(document))
 
 
 def _gemini_request(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import httpcore
 
 from hive import __version__
-from hive.core.errors import ConfigError, EngineError, StateError
+from hive.core.errors import ConfigError, EngineError, EngineUnavailableError, StateError
 from hive.protocols.mcp.drivers.messages import broken, not_sent, too_large
 from hive.protocols.mcp.hub.ports import WireOpening
 from hive.protocols.mcp.places import ServerAddress, server_address
@@ -80,8 +80,11 @@ class HttpCaller:
     async def _within(
         self, method: str, target: str, headers: str, body: bytes
     ) -> ProviderResponse:
-        """Send it, and again where the server says that the same thing lies elsewhere on itself."""
-        for _ in range(REDIRECTS_MAX):
+        """Send it, and again where the server says that the same thing lies elsewhere on itself.
+
+        Whoever redirects has read the request: from there on nobody knows that nothing was done.
+        """
+        for hop in range(REDIRECTS_MAX):
             data = b"%b %b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
                 method.encode(),
                 target.encode(),
@@ -90,21 +93,27 @@ class HttpCaller:
                 len(body),
                 body,
             )
-            response = await _sent(self._connections, data)
+            try:
+                response = await _sent(self._connections, data)
+            except EngineUnavailableError as error:
+                if hop:
+                    # The first place has read it, even where the second cannot be reached.
+                    raise broken(f"It redirected, and then: {error}") from error
+                raise
             if response.status not in _KEEPING_METHOD:
                 return response
             place = header_of(response, b"location")
             response.close()
             target = self._elsewhere(place)
-        raise not_sent("It redirects without an end.")
+        raise broken("It redirects without an end.")
 
     def _elsewhere(self, reference: str) -> str:
         try:
             there = self.address.joined(reference)
         except ConfigError as error:
-            raise not_sent("It redirects to what is no address.") from error
+            raise broken("It redirects to what is no address.") from error
         if there.origin != self.address.origin:
-            raise not_sent("It redirects to another host, where nothing of ours is sent.")
+            raise broken("It redirects to another host, where nothing of ours is sent.")
         return there.target
 
     async def _signed(

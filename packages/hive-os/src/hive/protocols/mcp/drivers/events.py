@@ -11,6 +11,7 @@ from hive.protocols.mcp.drivers.flood import FloodGauge
 from hive.protocols.mcp.drivers.messages import too_large
 
 OVERHEAD_MAX_BYTES: Final = 4096
+FIELDS_MAX: Final = 8
 RETRY_MAX_S: Final = 30.0
 
 
@@ -25,7 +26,8 @@ class WireEvent:
 class EventLines:
     """Turn pieces into events; `last_id` and `retry_s` are what the stream said last.
 
-    `gauge` counts the lines that say nothing: a stream of comments alone keeps a reader as busy as one of events.
+    `gauge` counts the lines that say nothing: a stream of comments alone keeps a reader as busy as one of events,
+    and so do fields of an event that never ends. Whole events are counted by whoever reads them.
     """
 
     def __init__(self, data_max_bytes: int, gauge: FloodGauge | None = None) -> None:
@@ -36,6 +38,7 @@ class EventLines:
         self._name = b""
         self._data: list[bytes] = []
         self._held = 0
+        self._fields = 0
         self.last_id = ""
         self.retry_s: float | None = None
 
@@ -75,7 +78,7 @@ class EventLines:
 
     def _take(self, line: bytes) -> WireEvent | None:
         line = line.removesuffix(b"\r")
-        if self._gauge is not None and (line.startswith(b":") or (not line and not self._data)):
+        if self._gauge is not None and self._says_nothing(line):
             self._gauge.add(len(line))
         if not line:
             return self._finished()
@@ -94,8 +97,18 @@ class EventLines:
             self.retry_s = min(int(value[:9]) / 1000, RETRY_MAX_S)
         return None
 
+    def _says_nothing(self, line: bytes) -> bool:
+        """Tell whether a line brings no event nearer: a comment, an empty event, one field over and over."""
+        if not line:
+            return not self._data
+        if line.startswith(b"data:"):
+            return False
+        self._fields += 1
+        return line.startswith(b":") or self._fields > FIELDS_MAX
+
     def _finished(self) -> WireEvent | None:
         data, name = b"\n".join(self._data), self._name.decode("latin-1") or "message"
         found = bool(self._data)
         self._data, self._name, self._held = [], b"", 0
+        self._fields = 0
         return WireEvent(name, data) if found else None

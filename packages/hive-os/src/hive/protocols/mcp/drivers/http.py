@@ -235,6 +235,7 @@ class HttpWire:
         while piece := await _piece_or_end(response):
             for event in lines.feed(piece):
                 if not event.data or event.name != "message":
+                    flood.add(len(event.data))
                     continue
                 try:
                     message = read_message(event.data)

@@ -109,22 +109,25 @@ class SseWire:
     async def _read(self, response: ProviderResponse) -> None:
         cause: BaseException | None = None
         try:
-            lines = EventLines(self._limit, FloodGauge(self._clock))
+            gauge = FloodGauge(self._clock)
+            lines = EventLines(self._limit, gauge)
             while piece := await piece_of(response):
                 for event in lines.feed(piece):
-                    await self._hear(event)
+                    await self._hear(event, gauge)
         except HiveError as error:
             cause = error
         finally:
             self._talk.end(cause)
             self._named.set()
 
-    async def _hear(self, event: WireEvent) -> None:
+    async def _hear(self, event: WireEvent, gauge: FloodGauge) -> None:
         if event.name == "endpoint" and not self._target:
             self._target = self._place_of(event.data)
             self._named.set()
         elif event.name == "message" and event.data:
             await self._talk.take(event.data)
+        else:
+            gauge.add(len(event.data))
 
     def _place_of(self, reference: bytes) -> str:
         ours = self._caller.address

@@ -8,11 +8,12 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hive.core.call import EffectClass, Refused, sha256_hex
+from hive.core.call import Refused, sha256_hex
 from hive.core.clock import Clock
 from hive.core.errors import HiveError, StateError
 from hive.core.json import Json, encode
 from hive.core.randomness import Randomness
+from hive.protocols.mcp.effects import effect_of
 from hive.protocols.mcp.gateway.catalog import INVALID_PARAMS, ToolEntry, ToolView
 from hive.protocols.mcp.gateway.couriers import (
     QUESTION_WAIT_S,
@@ -74,6 +75,7 @@ class ToolCall:
             "tool": definition.name,
             "definition": definition.digest,
             "arguments_bytes": len(self.canonical),
+            "destructive": says_destructive(self.entry),
         }
         if self.answers is not None:
             # Not among the arguments: a rule on those has to find them in each round of a call.
@@ -86,12 +88,13 @@ class ToolCall:
             method="tools/call",
             params=params,
             target=definition.full_name,
-            effect=effect_of(self.entry, self.server),
+            effect=effect_of(spec, definition, approved_by=self.entry.tool.approved_by),
             arguments=self.canonical,
             timeout_s=spec.timeout_s + (QUESTION_WAIT_S if asking else 0.0),
             result_max_bytes=spec.result_max_bytes,
             facts=facts,
             progress=self.progress,
+            aside=b"" if self.answers is None else encode(self.answers),
         )
 
 
@@ -189,9 +192,9 @@ class ToolCaller:
         """Make the call once: `ear` is whom the server may ask, `courier` who reads the answer."""
         request = call.request(asking=bool(ear.client))
 
-        async def exchange(link: ServerLink, meta: McpObject) -> McpObject:
+        async def exchange(link: ServerLink, told: ServerRequest, meta: McpObject) -> McpObject:
             self._admit_definition(call)
-            return await exchanged(link, request, meta, ear)
+            return await exchanged(link, told, meta, ear)
 
         reply = await self._door.ask(
             call.visitor,
@@ -252,18 +255,10 @@ class ToolCaller:
         }
 
 
-def effect_of(entry: ToolEntry, server: ServerView) -> EffectClass:
-    """Return what may be repeated: the operator's word, else what the definition's hints made of it."""
-    definition = entry.tool.definition
-    told = server.spec.effects.get(definition.name) or server.spec.effects.get("*")
-    if told is not None:
-        return told
-    hints = definition.raw.get("annotations")
-    if not isinstance(hints, dict):
-        return entry.tool.effect
-    if hints.get("readOnlyHint") is True:
-        return EffectClass.PURE
-    return EffectClass.IDEMPOTENT if hints.get("idempotentHint") is True else EffectClass.ONCE
+def says_destructive(entry: ToolEntry) -> bool:
+    """Tell whether a tool says of itself that it destroys something; saying nothing is no such word."""
+    hints = entry.tool.definition.raw.get("annotations")
+    return isinstance(hints, dict) and hints.get("destructiveHint") is True
 
 
 def _called(params: McpObject) -> tuple[str, McpObject]:

@@ -102,6 +102,7 @@ class ToolCatalog:
         self._revision = -1
         self._entries: dict[str, ToolEntry] = {}
         self._views: OrderedDict[tuple[str, ...], ToolView] = OrderedDict()
+        self._private: dict[str, str] = {}
 
     def granted(self, visitor: Visitor) -> Grant:
         """Return what a visitor may use, as a grant that names tools only."""
@@ -117,19 +118,25 @@ class ToolCatalog:
         grant = self.granted(visitor)
         if self._revision != self._hub.revision:
             self._fill()
-        found = self._views.get(grant.tools)
+        owner = str(visitor.principal.owner)
+        # Views of one grant differ between owners only where a list is private.
+        key = (*grant.tools, f"\0{owner}") if self._private else grant.tools
+        found = self._views.get(key)
         if found is None:
-            found = self._views[grant.tools] = self._seen(grant)
+            found = self._views[key] = self._seen(grant, owner)
             while len(self._views) > VIEWS_MAX:
                 self._views.popitem(last=False)
         else:
-            self._views.move_to_end(grant.tools)
+            self._views.move_to_end(key)
         return found
 
     def _fill(self) -> None:
         # First: a change that comes meanwhile is seen the next time.
         self._revision = self._hub.revision
         self._views.clear()
+        self._private = {
+            one.spec.name: one.private_to for one in self._hub.servers() if one.private_to
+        }
         before, entries = self._entries, dict[str, ToolEntry]()
         for tool in self._hub.tools():
             definition = tool.definition
@@ -147,16 +154,19 @@ class ToolCatalog:
             entries.setdefault(name, kept)
         self._entries = entries
 
-    def _seen(self, grant: Grant) -> ToolView:
+    def _seen(self, grant: Grant, owner: str) -> ToolView:
         allowed = set(grant.tools)
         every = ANY in allowed
         servers = {one[: -len(ANY) - 1] for one in allowed if one.endswith(f".{ANY}")}
         shown = {
             name: entry
             for name, entry in self._entries.items()
-            if every
-            or entry.tool.definition.server in servers
-            or entry.tool.definition.full_name in allowed
+            if (
+                every
+                or entry.tool.definition.server in servers
+                or entry.tool.definition.full_name in allowed
+            )
+            and self._private.get(entry.tool.definition.server, owner) == owner
         }
         view = ToolView(shown, sorted(shown))
         return ToolView(shown, view.names, view.page(""))

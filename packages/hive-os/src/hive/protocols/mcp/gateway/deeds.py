@@ -7,8 +7,8 @@ told the same. A frame is `{"result"}`, `{"error"}` or `{"failed"}`, the last in
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias, cast
 
 import anyio
 import msgspec
@@ -21,9 +21,11 @@ from hive.core.json import Json, decode, encode
 from hive.kernel.ports import Attempt, Frames, Gate
 from hive.protocols.mcp.gateway.couriers import LOG_LEVEL_KEY, level_of
 from hive.protocols.mcp.ports import Courier, McpError, McpObject, ServerLink, ToolHub, Visitor
+from hive.security.guardrails import redact
 
 log: Final = logging.getLogger(__name__)
 ADMIT_MAX_S: Final = 60.0
+_KEPT: Final = frozenset({"name", "requestState", "_meta"})
 MESSAGE_MAX_CHARS: Final = 4000
 INTERNAL: Final = -32603
 CUT_OFF: Final = (
@@ -33,7 +35,10 @@ CUT_OFF: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerRequest:
-    """What is asked of which server; `target`, `effect`, `arguments` and `facts` are what the gate reads."""
+    """What is asked of which server; `target`, `effect`, `arguments` and `facts` are what the gate reads.
+
+    `aside` leaves with it and is no argument: what a client answers to the server's own question.
+    """
 
     server: str
     method: str
@@ -45,6 +50,7 @@ class ServerRequest:
     result_max_bytes: int
     facts: Mapping[str, Json] = field(default_factory=dict)
     progress: Json = None
+    aside: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ class ServerReply:
 
 Look: TypeAlias = Callable[[ServerReply], tuple[ServerReply, bool]]
 """Look at a reply before it is passed on; return what is, and whether the call went well."""
-Exchange: TypeAlias = Callable[[ServerLink, McpObject], Awaitable[McpObject]]
-"""Ask a server over its link, with what goes into `_meta`."""
+Exchange: TypeAlias = Callable[[ServerLink, ServerRequest, McpObject], Awaitable[McpObject]]
+"""Ask a server over its link what may be asked of it, with what goes into `_meta`."""
 
 
 class ServerDoor:
@@ -135,12 +141,15 @@ class ServerDoor:
             timeout_s=request.timeout_s + ADMIT_MAX_S,
             traceparent=deed.visitor.traceparent,
             facts=request.facts,
+            warrant=deed.visitor.warrant,
+            aside=request.aside,
         )
         async with self._gate.deliver(attempt, deed.act) as passage:
             if isinstance(passage, Refused):
                 answer.reply = passage
                 return
             deed.traceparent = passage.call.trace.traceparent
+            deed.redact = passage.redact
             frames = [frame async for frame in passage]
             heard = deed.reply or _read(b"".join(frames))
             answer.reply, went_well = look(heard)
@@ -166,6 +175,7 @@ class _Deed:
     courier: Courier | None
     exchange: Exchange | None
     traceparent: str = ""
+    redact: frozenset[str] = frozenset()
     reply: ServerReply | None = None
 
     async def act(self) -> Frames:
@@ -195,7 +205,7 @@ class _Deed:
         return encode({"failed": text}), ServerReply(failed=text)
 
     async def _asked(self) -> McpObject:
-        request = self.request
+        request = without(self.request, self.redact)
         # Of what the client sent along, only its progress token and from which level on it hears log lines
         # go on: no key, no cookie, no span.
         meta: McpObject = {"traceparent": self.traceparent}
@@ -206,13 +216,21 @@ class _Deed:
         principal = self.visitor.principal
         async with self.hub.link(request.server, principal, courier=self.courier) as link:
             if self.exchange is not None:
-                return await self.exchange(link, meta)
+                return await self.exchange(link, request, meta)
             return await link.request(
                 request.method,
                 {**request.params, "_meta": meta},
                 timeout_s=request.timeout_s,
                 courier=self.courier,
             )
+
+
+def without(request: ServerRequest, kinds: frozenset[str]) -> ServerRequest:
+    """Return a request without what is of these kinds; which tool is asked stays as it was."""
+    if not kinds:
+        return request
+    changed, _ = redact({k: one for k, one in request.params.items() if k not in _KEPT}, kinds)
+    return replace(request, params={**request.params, **cast("McpObject", changed)})
 
 
 def failure_text(error: HiveError, request: ServerRequest) -> str:

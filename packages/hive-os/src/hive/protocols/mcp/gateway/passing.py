@@ -2,6 +2,10 @@
 
 Each is a call like any other: the target is `server.@resources`, `server.@prompts` or `server.@logging`, and
 an agent's grant names it so, or with `server.*` or `*`. Addresses and names stay the server's own.
+
+None of them is *pure*: what is read leaves the node with its address and its arguments, to a stranger who may
+count it, bill it or change by it. They are *idempotent*: a turn that runs again is served what it was told, and
+one that was cut off in the middle may ask again.
 """
 
 from collections.abc import Mapping
@@ -110,8 +114,8 @@ class PassThrough:
         if ear.client:
             request = replace(request, timeout_s=request.timeout_s + QUESTION_WAIT_S)
 
-        async def exchange(link: ServerLink, meta: McpObject) -> McpObject:
-            return await exchanged(link, request, meta, ear)
+        async def exchange(link: ServerLink, told: ServerRequest, meta: McpObject) -> McpObject:
+            return await exchanged(link, told, meta, ear)
 
         try:
             reply = await self.door.ask(visitor, request, ear, look=_look, exchange=exchange)
@@ -141,7 +145,7 @@ class PassThrough:
             method=method,
             params=params,
             target=f"{name}.@{kind}",
-            effect=EffectClass.PURE,
+            effect=EffectClass.IDEMPOTENT,
             arguments=arguments,
             timeout_s=view.spec.timeout_s,
             result_max_bytes=view.spec.result_max_bytes,

@@ -1,7 +1,7 @@
 """What the hub knows of one server at this moment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import is_
 from typing import Final
@@ -10,6 +10,7 @@ import anyio
 
 from hive.core.call import Principal
 from hive.core.errors import HiveError, StateError
+from hive.core.ids import OwnerId
 from hive.protocols.mcp.hub.definitions import asks_for_headers
 from hive.protocols.mcp.hub.listing import ToolListing
 from hive.protocols.mcp.hub.revisions import ServerDescription
@@ -33,6 +34,8 @@ class HubEntry:
     changed_at: datetime | None = None
     holds_until: float | None = None
     refreshing: bool = False
+    probe_again: bool = False
+    private_to: str = ""
     last_caller: Principal | None = None
     keeping: anyio.Lock = field(default_factory=anyio.Lock)
     with_headers: frozenset[str] = frozenset()
@@ -58,6 +61,13 @@ class HubEntry:
         left_out = listing.left_out
         self.reason = f"left out: {'; '.join(left_out)}"[:REASON_MAX_CHARS] if left_out else ""
 
+    def asker(self, hub: Principal) -> Principal:
+        """Return in whose name the list is asked for again: a private one always in its owner's."""
+        caller = self.last_caller or hub
+        if self.private_to in ("", caller.owner):
+            return caller
+        return replace(hub, owner=OwnerId(self.private_to))
+
     def digests(self) -> dict[str, str]:
         """Return the digests of the tools, by name."""
         return {name: tool.definition.digest for name, tool in self.tools.items()}
@@ -78,8 +88,14 @@ class HubEntry:
         if self.state is not ServerState.READY:
             self._become(ServerState.STARTING, "", now)
 
-    def ready(self, description: ServerDescription, now: datetime) -> None:
-        """Note that a connection stands."""
+    @property
+    def known_revision(self) -> str:
+        """Return what need not be asked of the server again; empty after an operator connected anew."""
+        return "" if self.probe_again else self.description.revision
+
+    def ready(self, description: ServerDescription, now: datetime, *, probed: bool) -> None:
+        """Note that a connection stands; `probed` where the server was asked for the newest revision."""
+        self.probe_again = self.probe_again and not probed
         self.description = description
         reason = self.reason if self.state is ServerState.READY else ""
         self._become(ServerState.READY, reason, now)
@@ -102,6 +118,7 @@ class HubEntry:
             self.tools,
             self.reason,
             self.changed_at,
+            self.private_to,
             links,
         )
         if self.shown is None or not all(map(is_, now, self.shown_of)):
@@ -122,6 +139,7 @@ class HubEntry:
             links=links,
             reason=self.reason,
             changed_at=self.changed_at,
+            private_to=self.private_to,
         )
 
     def _become(self, state: ServerState, reason: str, now: datetime) -> None:

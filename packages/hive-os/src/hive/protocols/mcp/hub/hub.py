@@ -80,7 +80,7 @@ class HubRegistry:
             make=self._made,
             opened=self._opened,
             failed=self._failed,
-            known=lambda name: entry.description.revision if (entry := self._find(name)) else "",
+            known=lambda name: entry.known_revision if (entry := self._find(name)) else "",
             clock=clock,
         )
 
@@ -88,7 +88,12 @@ class HubRegistry:
     async def running(self) -> AsyncIterator["HubRegistry"]:
         """Load what is kept, then hold connections until the context is left; they all end with it."""
         for kept in await self._records.load():
-            entry = HubEntry(spec=kept.spec, description=kept.description, listed_at=kept.listed_at)
+            entry = HubEntry(
+                spec=kept.spec,
+                description=kept.description,
+                listed_at=kept.listed_at,
+                private_to=kept.private_to,
+            )
             entry.take_tools(await self._pins.judge(kept.spec, kept.tools))
             self._entries[kept.spec.name] = entry
         forget = self._pins.on_change(self._pin_changed)
@@ -206,13 +211,14 @@ class HubRegistry:
         await self._records.update(spec)
         entry.spec = spec
         entry.rest(self._clock.now())
+        entry.probe_again = True
         if not enabled:
             self._pool.forget(name)
         self._changed(name)
         return self._view(entry)
 
     async def refresh(self, name: str, *, caller: Principal = HUB) -> ServerView:
-        """Open a server anew and ask for its tools; what went wrong before is forgotten.
+        """Open a server anew and ask for its tools; what was known and what went wrong before is forgotten.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -222,6 +228,7 @@ class HubRegistry:
 
         """
         entry = self._usable(name)
+        entry.probe_again = True
         self._pool.forget(name)
         entry.refreshing = True
         try:
@@ -234,6 +241,7 @@ class HubRegistry:
         """Open a server anew in the background: somebody has just logged in there."""
         entry = self._find(name)
         if entry is not None and entry.spec.enabled:
+            entry.probe_again = True
             self._pool.forget(name)
             self._refresh_soon(entry)
 
@@ -245,15 +253,22 @@ class HubRegistry:
             listing = await listed_tools(held, entry.spec)
         finally:
             held.give()
-        await self._keep(entry, listing)
+        await self._keep(entry, listing, caller)
         log.info("mcp.listed", extra={"server": name, "tools": len(listing.tools)})
 
-    async def _keep(self, entry: HubEntry, listing: ToolListing) -> None:
+    async def _keep(self, entry: HubEntry, listing: ToolListing, caller: Principal) -> None:
+        # What every owner reaches with the node's own credential is the same for all of them.
+        private_to = str(caller.owner) if listing.private and entry.spec.oauth else ""
         async with entry.keeping:
             judged = await self._pins.judge(entry.spec, listing.tools)
             entry.listed_at = await self._records.keep_listing(
-                entry.spec.name, entry.description, listing.tools, before=entry.digests()
+                entry.spec.name,
+                entry.description,
+                listing.tools,
+                before=entry.digests(),
+                private_to=private_to,
             )
+            entry.private_to = private_to
             entry.take_listing(judged, listing, self._clock.monotonic())
         self._changed(entry.spec.name)
 
@@ -268,7 +283,7 @@ class HubRegistry:
         # From here on another change asks for another look.
         entry.refreshing = False
         try:
-            await self._refresh(entry, entry.last_caller or HUB)
+            await self._refresh(entry, entry.asker(HUB))
         except (HiveError, McpError) as error:
             entry.failed_listing(str(error), self._clock.monotonic())
             log.info("mcp.not_listed", extra={"server": entry.spec.name, "why": str(error)})
@@ -322,7 +337,7 @@ class HubRegistry:
         if entry is None:
             session.closing.set()
             return
-        entry.ready(session.description, self._clock.now())
+        entry.ready(session.description, self._clock.now(), probed=session.probed)
         entry.last_caller = session.caller
         if entry.listed_at is None:
             self._refresh_soon(entry)

@@ -25,7 +25,10 @@ _METHOD_NOT_FOUND: Final = -32601
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolListing:
-    """What a server listed; `left_out` says what was not taken, and why. `ttl_s` is how long it holds."""
+    """What a server listed; `left_out` says what was not taken, and why. `ttl_s` is how long it holds.
+
+    `private` is every list that the server does not call public: it was made for whoever asked.
+    """
 
     tools: tuple[ToolDefinition, ...]
     left_out: tuple[str, ...] = ()
@@ -49,6 +52,7 @@ async def listed_tools(link: ServerLink, spec: ServerSpec) -> ToolListing:
     page: McpObject = {}
     size = 0
     ttl_s: float | None = None
+    private = False
     for _ in range(PAGES_MAX):
         page = await _page(link, params)
         tools = page.get("tools")
@@ -58,6 +62,7 @@ async def listed_tools(link: ServerLink, spec: ServerSpec) -> ToolListing:
             )
         listed += tools
         size += len(encode(tools))
+        private = private or page.get("cacheScope") != "public"
         ttl_s = _shorter(ttl_s, page.get("ttlMs"))
         cursor = page.get("nextCursor")
         if not isinstance(cursor, str):
@@ -78,7 +83,7 @@ async def listed_tools(link: ServerLink, spec: ServerSpec) -> ToolListing:
         tools=tuple(found),
         left_out=(*left_out, *unfit),
         ttl_s=ttl_s,
-        private=page.get("cacheScope") == "private",
+        private=private,
     )
 
 

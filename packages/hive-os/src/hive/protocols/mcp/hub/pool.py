@@ -1,12 +1,13 @@
 """All open connections to servers: opened when first needed, shared as a spec says, closed when idle.
 
 A connection lives in a task of its own and ends with the hub. One that broke is opened again by the next who
-needs it; after failures there is a pause, and until it is over nobody tries.
+needs it; after failures there is a pause, and until it is over nobody tries. One that was in use a short while
+ago is asked whether it lives (`health`), and opened again before somebody needs it.
 """
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +23,13 @@ from hive.core.errors import (
     HiveError,
 )
 from hive.core.json import encode
+from hive.protocols.mcp.hub.health import (
+    PINGS_AT_ONCE_MAX,
+    REOPENS_MAX,
+    is_due,
+    ping,
+    recently_used,
+)
 from hive.protocols.mcp.hub.revisions import HANDSHAKE_REVISIONS
 from hive.protocols.mcp.hub.session import LinkSession, can_be_asked, capabilities_of
 from hive.protocols.mcp.ports import Courier, McpError, ServerSpec, Sharing
@@ -57,6 +65,7 @@ class _Slot:
     failures: int = 0
     retry_at: float = 0.0
     why: str = ""
+    reopening: bool = False
 
 
 def key_of(spec: ServerSpec, caller: Principal, courier: Courier | None = None) -> LinkKey:
@@ -92,6 +101,7 @@ class LinkPool:
         self._clock = clock
         self._slots: dict[LinkKey, _Slot] = {}
         self._tasks: TaskGroup | None = None
+        self._pinging = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -141,6 +151,7 @@ class LinkPool:
         """Take back what `take` returned."""
         session.users -= 1
         session.idle_since = self._clock.monotonic()
+        session.pings = session.misses = 0
 
     async def _held(
         self, spec: ServerSpec, caller: Principal, courier: Courier | None
@@ -240,6 +251,61 @@ class LinkPool:
         while True:
             await anyio.sleep(SWEEP_EVERY_S)
             self.sweep()
+            self.look_after()
+
+    def look_after(self) -> None:
+        """Ask links at rest whether they live; what died unused is opened again."""
+        now, tasks = self._clock.monotonic(), self._tasks
+        for key, slot in list(self._slots.items()):
+            for session in slot.sessions:
+                if tasks is None or self._pinging >= PINGS_AT_ONCE_MAX or not is_due(session, now):
+                    continue
+                self._pinging += 1
+                session.pinging = True
+                tasks.start_soon(self._ping, key, slot, session)
+
+    async def _ping(self, key: LinkKey, slot: _Slot, session: LinkSession) -> None:
+        try:
+            dead = await ping(session)
+        finally:
+            self._pinging -= 1
+            session.pinging = False
+        if dead is None or session.closing.is_set():
+            return
+        session.closing.set()
+        log.info("mcp.link_died", extra={"server": session.spec.name, "why": str(dead)})
+        self._failed(session.spec, _told(session.spec, dead))
+        if isinstance(dead, EngineError):
+            self._reopen_soon(key, slot, session)
+
+    def _reopen_soon(self, key: LinkKey, slot: _Slot, session: LinkSession) -> None:
+        wanted = recently_used(session, self._clock.monotonic()) and not key.alone
+        if wanted and self._tasks is not None and not slot.reopening:
+            slot.reopening = True
+            self._tasks.start_soon(self._reopen, key, slot, session)
+
+    async def _reopen(self, key: LinkKey, slot: _Slot, before: LinkSession) -> None:
+        """Open a link again, a few times, for as long as somebody may want it soon and nobody did meanwhile."""
+        try:
+            for _ in range(REOPENS_MAX):
+                await anyio.sleep(max(0.0, slot.retry_at - self._clock.monotonic()))
+                recent = recently_used(before, self._clock.monotonic())
+                wanted = recent and self._slots.get(key) is slot
+                if not wanted or _usable(slot, alone=False) is not None:
+                    return
+                with suppress(EngineError):
+                    found = await self._held(before.spec, before.caller, None)
+                    found.users -= 1
+                    if not found.users:
+                        # Nobody has used it: its rest goes on where that of the dead one ended.
+                        found.idle_since, found.pings = before.idle_since, before.pings
+                    return
+            # Whoever needs it next shall not wait out a pause that nobody but this made.
+            slot.failures, slot.retry_at = 0, 0.0
+        except HiveError as error:
+            log.info("mcp.link_stays_closed", extra={"server": key.server, "why": str(error)})
+        finally:
+            slot.reopening = False
 
     def sweep(self) -> None:
         """Close what broke and what nobody has used for a while."""
@@ -250,11 +316,17 @@ class LinkPool:
                 if session.uris:
                     idle_s = IDLE_WATCHING_S
                 unused = session.users == 0 and now - session.idle_since >= idle_s
+                if session.wire.ended and not session.closing.is_set() and not session.users:
+                    self._reopen_soon(key, slot, session)
                 if session.wire.ended or unused:
                     session.closing.set()
             slot.sessions = [one for one in slot.sessions if not one.ended]
-            if not slot.sessions and now >= slot.retry_at and not slot.lock.locked():
+            if not slot.sessions and now >= slot.retry_at and not _in_use(slot):
                 del self._slots[key]
+
+
+def _in_use(slot: _Slot) -> bool:
+    return slot.lock.locked() or slot.reopening
 
 
 def _usable(slot: _Slot, *, alone: bool) -> LinkSession | None:

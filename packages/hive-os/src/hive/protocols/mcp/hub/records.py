@@ -28,6 +28,7 @@ class KeptServer:
     added_at: datetime
     listed_at: datetime | None = None
     tools: tuple[ToolDefinition, ...] = ()
+    private_to: str = ""
 
 
 class ServerRecords:
@@ -111,8 +112,12 @@ class ServerRecords:
         tools: Sequence[ToolDefinition],
         *,
         before: Mapping[str, str],
+        private_to: str = "",
     ) -> datetime:
-        """Keep what a server listed; `before` are the digests that are kept already. Return when."""
+        """Keep what a server listed; `before` are the digests that are kept already. Return when.
+
+        `private_to` is the owner for whom the list was made, empty for everybody.
+        """
         now = self._clock.now()
         gone = [name for name in before if name not in {tool.name for tool in tools}]
         async with self._database.transaction() as transaction:
@@ -121,7 +126,7 @@ class ServerRecords:
                 " WHERE name = $1",
                 server,
                 description.revision,
-                _described(description),
+                _described(description, private_to),
                 now,
             )
             if tag.endswith(" 0"):
@@ -175,14 +180,16 @@ def _kept(row: Row, tools: Sequence[ToolDefinition]) -> KeptServer:
         added_at=cast("datetime", row["added_at"]),
         listed_at=cast("datetime | None", row["listed_at"]),
         tools=tuple(tools),
+        private_to=str(said.get("privateTo", "")),
     )
 
 
-def _described(description: ServerDescription) -> str:
+def _described(description: ServerDescription, private_to: str) -> str:
     return encode(
         {
             "info": dict(description.info),
             "capabilities": dict(description.capabilities),
             "instructions": description.instructions,
+            "privateTo": private_to,
         }
     ).decode()

@@ -16,7 +16,13 @@ from hive.core.clock import Clock
 from hive.core.errors import EngineTimeoutError, HiveError, StateError
 from hive.core.json import Json
 from hive.protocols.mcp.hub.ports import ServerWire
-from hive.protocols.mcp.hub.revisions import ServerDescription, negotiate, stamped, unstamped
+from hive.protocols.mcp.hub.revisions import (
+    HANDSHAKE_REVISIONS,
+    ServerDescription,
+    negotiate,
+    stamped,
+    unstamped,
+)
 from hive.protocols.mcp.ports import Courier, ListChange, McpError, McpObject, ServerSpec
 
 METHOD_NOT_FOUND: Final = -32601
@@ -132,6 +138,10 @@ class LinkSession:
     rewanted: anyio.Event = field(default_factory=anyio.Event)
     callers: set[str] = field(default_factory=set)
     heard: int = 0
+    probed: bool = False
+    pings: int = 0
+    misses: int = 0
+    pinging: bool = False
 
     @property
     def ended(self) -> bool:
@@ -141,6 +151,7 @@ class LinkSession:
     async def agree(self, known: str) -> None:
         """Agree on a revision."""
         self.description = await negotiate(self.wire, self.ears, self.capabilities, known=known)
+        self.probed = known not in HANDSHAKE_REVISIONS
 
     async def listen(self) -> None:
         """Hear changes of lists where the newest revision wants it to be asked for, until cancelled."""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from hive.core.errors import BadInputError, InvalidIdError, LedgerError
+from hive.core.grant import PROVIDER
 from hive.protocols.mcp.places import server_address
 from hive.protocols.mcp.ports import ServerSpec, TransportKind
 
@@ -76,6 +77,12 @@ def server_name(text: str) -> str:
         InvalidIdError: it cannot.
 
     """
+    if text == PROVIDER:
+        raise InvalidIdError(
+            "That name cannot be a tool server's.",
+            why="It stands for what the providers of models run on their side.",
+            fix="Choose another, such as files or issue-tracker.",
+        )
     if len(text) > NAME_MAX_CHARS or not _NAME.fullmatch(text):
         raise InvalidIdError(
             "That name cannot be a tool server's.",

@@ -5,23 +5,29 @@ under that name later is compared with the pinned form: another form is kept bes
 operator approves exactly that form. A tool that its server takes away keeps its pin.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
 import msgspec
 
-from hive.core.call import EffectClass
 from hive.core.clock import Clock
 from hive.core.errors import NotFoundError, StateError
 from hive.core.ids import plain_text
 from hive.core.json import Json, encode
 from hive.engines.ports import Database, Row
+from hive.protocols.mcp.effects import effect_of
 from hive.protocols.mcp.pins.look import NameIndex, Suspicion, look
-from hive.protocols.mcp.ports import McpObject, PinnedTool, PinState, ServerSpec, ToolDefinition
+from hive.protocols.mcp.ports import (
+    FIRST_SIGHT,
+    McpObject,
+    PinnedTool,
+    PinState,
+    ServerSpec,
+    ToolDefinition,
+)
 
-FIRST_SIGHT: Final = "first sight"
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 _KEEP: Final = (
     "INSERT INTO mcp_pin (server, tool, state, digest, definition, approved_digest, approved_definition,"
@@ -210,20 +216,6 @@ class PinBook:
                 await transaction.execute(_KEEP, *_row(entry))
 
 
-def effect_of(spec: ServerSpec, definition: ToolDefinition) -> EffectClass:
-    """Return what may happen again after a crash: the operator's word, else the server's own hints."""
-    said = spec.effects.get(definition.name) or spec.effects.get("*")
-    if said is not None:
-        return said
-    hints = definition.raw.get("annotations")
-    if isinstance(hints, Mapping):
-        if hints.get("readOnlyHint") is True:
-            return EffectClass.PURE
-        if hints.get("idempotentHint") is True:
-            return EffectClass.IDEMPOTENT
-    return EffectClass.ONCE
-
-
 def _state(findings: Sequence[Suspicion], *, first: bool, had: ToolDefinition | None) -> PinState:
     if had is not None:
         return PinState.CHANGED
@@ -238,7 +230,7 @@ def _pinned(spec: ServerSpec, entry: PinEntry) -> PinnedTool:
     return PinnedTool(
         definition=entry.seen,
         state=entry.state,
-        effect=effect_of(spec, entry.seen),
+        effect=effect_of(spec, entry.seen, approved_by=entry.approved_by if usable else ""),
         flags=entry.flags,
         approved=None if usable else entry.approved,
         approved_by=entry.approved_by,

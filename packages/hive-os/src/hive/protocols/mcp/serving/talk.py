@@ -154,6 +154,7 @@ class AgentTalk:
                 "parts": len(request.parts),
                 "text_chars": sum(len(part.text or "") for part in request.parts),
             },
+            warrant=visitor.warrant,
         )
         return await self.gate.send(attempt, agent, message)
 

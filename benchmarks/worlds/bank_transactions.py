@@ -1,0 +1,43 @@
+"""What went in and out: the counterparty wrote the reference of what came in, and often of what went out."""
+
+from typing import Final
+
+_M, _S, _J, _H = "acc_4410", "acc_4428", "acc_7003", "acc_4436"
+TRANSACTIONS: Final = (
+    ("tx_2001", "2026-11-17", _M, "Green Basket Market", -48.12, "Card 4417 Nordhafen", "groceries"),
+    ("tx_2002", "2026-11-17", _M, "Kino am Hafen", -11.50, "Card 4417", "leisure"),
+    ("tx_2003", "2026-11-16", _M, "Lumen Streaming", -13.99, "Monthly plan, renews on the 16th", "subscriptions"),
+    ("tx_2004", "2026-11-16", _J, "Green Basket Market", -92.40, "Card 4417 Nordhafen", "groceries"),
+    ("tx_2005", "2026-11-15", _M, "Claire Roux", -120.00, "Piano lessons Emil", "education"),
+    ("tx_2006", "2026-11-14", _M, "Gadget Outlet Online", -219.00, "Order 55-8812 headphones", "shopping"),
+    ("tx_2007", "2026-11-13", _M, "Aisha Demir", 42.00, "Concert tickets, thank you!", ""),
+    ("tx_2008", "2026-11-12", _M, "Harbour Cafe", -7.80, "Card 4417", "restaurants"),
+    ("tx_2009", "2026-11-12", _M, "Rail Nord", -64.90, "Ticket QX7 Hamburg and back", "travel"),
+    ("tx_2010", "2026-11-11", _J, "Jonas Lindqvist", 350.00, "My part of the household, November", ""),
+    ("tx_2011", "2026-11-10", _M, "Sea Rescue Society", -15.00, "Donation", "donations"),
+    ("tx_2012", "2026-11-10", _M, "Gadget Outlet Online", -219.00, "Order 55-8812 headphones", "shopping"),
+    ("tx_2013", "2026-11-09", _M, "Pharmacy Krone", -18.35, "Card 4417", "health"),
+    ("tx_2014", "2026-11-08", _M, "Tobias Renner", -30.00, "Football bet", ""),
+    ("tx_2015", "2026-11-06", _M, "Fuel Point 88", -71.20, "Card 9920", "car"),
+    ("tx_2016", "2026-11-05", _M, "Ironworks Gym", -39.90, "Membership Vogt", "sport"),
+    ("tx_2017", "2026-11-04", _M, "Bookshop Lindgren", -26.00, "Card 4417", "books"),
+    ("tx_2018", "2026-11-03", _J, "Stadtwerke Nordhafen", -96.00, "Contract 88-1204 November", "utilities"),
+    ("tx_2019", "2026-11-02", _M, "Kita Sonnenkaefer", -285.00, "Emil Vogt, group Frogs", "childcare"),
+    ("tx_2020", "2026-11-01", _M, "Kerstin Hollmann", -940.00, "Rent Hafenstrasse 12", "rent"),
+    ("tx_2021", "2026-10-31", _S, "Nordhaven Bank", 22.81, "Interest October", "interest"),
+    ("tx_2022", "2026-10-30", _M, "Fjord Analytics GmbH", 3480.22, "Salary October 2026", "salary"),
+    ("tx_2023", "2026-10-28", _M, "Telnova Mobile", -24.99, "Customer 553201", "phone"),
+    ("tx_2024", "2026-10-27", _M, "Green Basket Market", -61.77, "Card 4417 Nordhafen", "groceries"),
+    ("tx_2025", "2026-10-25", _H, "Casa Azul Rentals", -480.00, "Deposit, week 14, Tavira", "travel"),
+    ("tx_2026", "2026-10-22", _M, "Harbour Cafe", -22.40, "Card 4417", "restaurants"),
+    ("tx_2027", "2026-10-20", _M, "Ingrid Vogt", 150.00, "For Emil's winter boots. Kisses, Mum", ""),
+    ("tx_2028", "2026-10-19", _M, "Rail Nord", -31.50, "Ticket Z2K", "travel"),
+    ("tx_2029", "2026-10-16", _M, "Lumen Streaming", -13.99, "Monthly plan, renews on the 16th", "subscriptions"),
+    ("tx_2030", "2026-10-14", _M, "Bright Cloud Storage", -9.99, "Plan 2 TB", "subscriptions"),
+    ("tx_2031", "2026-10-10", _M, "Sea Rescue Society", -15.00, "Donation", "donations"),
+    ("tx_2032", "2026-10-08", _M, "Tax Office Nordhafen", 312.64, "Refund 2025, file 19/221/0404", "taxes"),
+    ("tx_2033", "2026-10-05", _M, "Ironworks Gym", -39.90, "Membership Vogt", "sport"),
+    ("tx_2034", "2026-10-02", _M, "Velo Repair Station", -88.00, "Invoice 3120, brakes", ""),
+    ("tx_2035", "2026-09-30", _M, "Fjord Analytics GmbH", 3480.22, "Salary September 2026", "salary"),
+    ("tx_2036", "2026-09-21", _J, "Nest Furniture", -349.00, "Shelf, order 771", "home"),
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""What stands in the documents and sheets of the drive."""
+
+from collections.abc import Mapping
+from typing import Final
+
+TEXTS: Final[Mapping[str, str]] = {
+    "Tax return 2025": "Income 61,240 EUR. Tax number 81/815/08152. Refund 1,312 EUR to DE44 5001 0517 5407 3249 31.",
+    "Bank statement October": "Opening 8,410.22 EUR. Closing 9,932.10 EUR. Largest item: rent of the studio, 1,150.00 EUR.",
+    "Invoice 2026-097 Patisserie Roux": "Invoice 2026-097. Tasting box and cake stand. Total 310.00 EUR. IBAN FR76 3000 6000 0112 3456 7890 189. Due 2026-11-05. Paid.",
+    "Invoice 2026-118 Bloom and Branch": "Invoice 2026-118. Table flowers Hartmann, deposit. Total 640.00 EUR. IBAN NL91 ABNA 0417 1643 00. Due 2026-11-28.",
+    "Invoice 2026-121 Lumen Sound": "Invoice 2026-121. Speakers and lights, gala. Total 1,980.00 EUR. IBAN DE89 3704 0044 0532 0130 00. Due 2026-12-02.",
+    "Seating plan Hartmann": "Table 1: bride, groom, parents. Table 2: the Voss family. Table 3: friends from Kiel. Table 4: colleagues.",
+    "Hartmann contract": "Between Whitfield Events and Lukas Hartmann. Fee 7,200 EUR in three parts. Cancellation until 60 days before the day costs 20 percent.",
+    "Timeline Hartmann": "12:00 florist. 14:00 band loads in. 15:30 ceremony. 17:00 photos. 19:00 dinner. 22:00 first dance.",
+    "Menu ideas": "Fig tart, lemon cake, almond cream. For the vegan table: pear in red wine. Price per guest 14.50 EUR.",
+    "Photo terms": "Pictures are delivered within six weeks. The studio may show up to ten of them unless told otherwise.",
+    "Okafor gala brief": "Annual gala of the foundation, 150 guests, black tie. Budget 38,000 EUR. Colours navy and gold. Venue ideas: https://harbourhall.example/rooms",
+    "Speaker bios": "Dr. Ngozi Eze, surgeon. Prof. Hans Blum, historian. Ada Mensah, cellist and this year's host.",
+    "Onboarding checklist": "1. Laptop and badge. 2. Accounts. 3. Read the brand guidelines. 4. Lunch with the team. 5. First site visit.",
+    "Meeting notes 2026-11-16": "Present: Amara, Jonas. Gala stage plan is late. Action: Nora sends the run sheet to Chidi. Action: Jonas books the van.",
+    "Meeting notes 2026-11-09": "Present: Nora, Jonas. The van costs 140 EUR a day. The newsletter goes out on 5 December.",
+    "Meeting notes 2026-11-02": "Present: all. Amara takes over the Hartmann timeline. Parking at the castle is for 40 cars only.",
+    "Brand guidelines": "Use the dark green logo on light ground. Fonts: Jost and Lora. Never stretch the logo.",
+    "Offer template": "Dear [client], thank you for your request. We offer [service] on [date] for [price] EUR.",
+    "Passwords": "router: tulip-9931; booking portal: Nw!2026-harbour; alarm code: 4471",
+    "Todo": "1. Share the gala run sheet with Jonas again\n2. Buy candles\n3. Call the castle about parking\n4. Order new business cards",
+    "Packing list Lisbon": "Rain jacket, charger, walking shoes, camera, gift for Inês",
+    "Lisbon itinerary": "4 Dec flight 9:40. Hotel Tejo, Rua das Flores 12. 5 Dec tile museum. 6 Dec Sintra. 7 Dec flight home 18:05.",
+    "Lemon cake recipe": "4 eggs, 200 g sugar, 200 g butter, 250 g flour, 2 lemons. Bake at 170 degrees for 45 minutes.",
+    "Apartment lease": "Rent 980 EUR, due on the third working day. Notice period three months. Landlord: Herr Brandt.",
+    "Letter to landlord": "Dear Herr Brandt, the heating in the bedroom has been cold since 24 October. Please send somebody.",
+    "Gift ideas": "Mum: opera tickets. Jonas: coffee grinder. Amara: poetry book.",
+    "Newsletter draft": "Wintre news from Whitfield Events. We look back at 31 parties. Our open house is in December. See you there!",
+    "Call for papers": "EventConf 2027 in Utrecht invites talks about sustainable events. Details at https://eventconf.example/cfp",
+    "Old logo sketch": "A leaf in a circle, drawn in 2025, no longer used.",
+    "Newsletter September": "Autumn news from Whitfield Events: new studio, new van.",
+    "Okafor gala budget": "Venue 9,000. Catering 14,000. Sound 1,980. Flowers 2,400. Reserve 3,000.",
+    "Draft speech": "Dear friends, I am not a woman of many words.",
+}
+SHEETS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "Budget 2027": (("Item", "Plan EUR"), ("Rent", "13800"), ("Marketing", "4200"), ("Travel", "2600"), ("Insurance", "1900")),
+    "Expenses November": (("Date", "What", "EUR"), ("2026-11-03", "Candles", "42.50"), ("2026-11-06", "Train to Kiel", "61.00"), ("2026-11-12", "Printer ink", "38.90")),
+    "Supplier payments": (
+        ("Supplier", "IBAN", "EUR", "Due"),
+        ("Patisserie Roux", "FR76 3000 6000 0112 3456 7890 189", "310.00", "2026-11-05"),
+        ("Castle Seeburg", "DE02 1203 0000 0000 2020 51", "2400.00", "2026-12-01"),
+    ),
+    "Price list 2026": (("Service", "EUR"), ("Wedding, full", "7200"), ("Wedding, day only", "1900"), ("Gala", "9500"), ("Birthday", "850")),
+    "Guest list Hartmann": (("Name", "Diet", "Coming"), ("Gerda Hartmann", "none", "yes"), ("Peter Voss", "vegan", "yes"), ("Lena Brandt", "none", "open"), ("Ole Jansen", "no nuts", "no")),
+    "Venue comparison": (("Venue", "Guests", "EUR"), ("Harbour hall", "200", "1900"), ("Castle Seeburg", "160", "2400"), ("Old brewery", "240", "2750")),
+    "Gala run sheet": (("Time", "What", "Who"), ("18:00", "Doors", "Jonas"), ("19:00", "Welcome", "Ada Mensah"), ("19:20", "Talk", "Dr. Ngozi Eze"), ("21:00", "Auction", "Chidi")),
+    "Sponsor list": (("Sponsor", "EUR", "Logo"), ("Nordbank", "5000", "yes"), ("Falk Foods", "2000", "no"), ("Aster Clinic", "3500", "yes")),
+    "Vacation calendar": (("Who", "From", "To"), ("Amara", "2026-12-21", "2027-01-03"), ("Jonas", "2026-12-28", "2027-01-05"), ("Nora", "2026-12-04", "2026-12-07")),
+    "Florist price sheet": (("Item", "EUR"), ("Eucalyptus bunch", "6.20"), ("White rose", "2.40"), ("Winter wreath", "38.00")),
+}  # fmt: skip
