@@ -13,6 +13,7 @@ from hive.core.ids import plain_text
 
 TIMEOUT_S: Final = 0.5
 NAMES_MAX: Final = 500
+TASKS_MAX: Final = 50
 _T = TypeVar("_T")
 
 
@@ -99,6 +100,18 @@ def agent_names(ctx: click.Context, _param: click.Parameter, incomplete: str) ->
     return [one.name for one in found if one.name.startswith(incomplete)][:NAMES_MAX]
 
 
+def task_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the newest tasks, each with its agent and what it was asked."""
+    from hive.web.values import TaskSummaries
+
+    found = _answered(ctx, "tasks", TaskSummaries, limit=str(TASKS_MAX))
+    return [
+        CompletionItem(one.id, help=f"{one.agent} {plain_text(one.asked)[:40]}")
+        for one in (found.tasks if found is not None else ())
+        if one.id.startswith(incomplete)
+    ]
+
+
 def quarantined_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return names of agents in quarantine that begin as typed."""
     from hive.web.watchdog import QuarantinedAgent
@@ -148,15 +161,20 @@ def _names(ctx: click.Context) -> list[str]:
 
 
 def _asked(ctx: click.Context, path: str, shape: type[list[_T]]) -> list[_T]:
+    found = _answered(ctx, path, shape)
+    return [] if found is None else found
+
+
+def _answered(ctx: click.Context, path: str, shape: type[_T], **query: str) -> _T | None:
     """Ask the node; whatever goes wrong, a person at the tab key wants no error."""
     try:
         from hive.core.settings import load_settings
 
         state = next((one.params["state"] for one in _chain(ctx) if one.params.get("state")), None)
         client = OperatorClient(load_settings(state_dir=state).state)
-        return client.get(path, shape, timeout_s=TIMEOUT_S)
+        return client.get(path, shape, timeout_s=TIMEOUT_S, **query)
     except Exception:  # noqa: BLE001  no node, no settings, no answer: no names
-        return []
+        return None
 
 
 def _chain(ctx: click.Context) -> list[click.Context]:

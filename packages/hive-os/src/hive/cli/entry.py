@@ -35,6 +35,7 @@ _SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
     },
     "Look": {
         "ps": VerbRow("agents:ps", "List agents and what they do now."),
+        "task": VerbRow("tasks:task_verbs", "List, show and cancel tasks."),
         "logs": VerbRow("logs:logs", "Print what agents printed."),
         "trace": VerbRow("records:trace", "Draw what happened for a task."),
         "journal": VerbRow("runs:journal", "List what a run did, step by step."),

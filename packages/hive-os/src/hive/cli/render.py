@@ -231,12 +231,33 @@ def verdict_lines(verdict: AuditVerdict) -> Iterator[str]:
 
 def entry_line(entry: AuditRecord) -> str:
     """Return one entry of the ledger."""
-    body = one_line(entry.body, 120)
+    body = _refusal(entry.body) or one_line(entry.body, 120)
     agent = entry.agent or "-"
     return (
         f"{entry.sequence:>7}  {_clock(entry.at)}  {entry.kind:<8}  {entry.name:<22}  "
         f"{agent:<16}  {entry.hash[:12]}  {body}"
     )
+
+
+def _refusal(body: str) -> str:
+    """Return why a call was refused, in the words of its check; nothing for other entries."""
+    if '"decision":"refused"' not in body:
+        return ""
+    try:
+        found = msgspec.json.decode(body, type=_RefusedBody)
+    except msgspec.MsgspecError:
+        return ""
+    said = one_line(f"{found.reason} {found.detail}".strip(), 160)
+    return f"refused by {one_line(found.check)}: {one_line(found.target, 60)}  {said}"
+
+
+class _RefusedBody(msgspec.Struct, frozen=True):
+    """What the intent of a refused call says."""
+
+    target: str = ""
+    check: str = ""
+    reason: str = ""
+    detail: str = ""
 
 
 def token_rows(tokens: Sequence[TokenSummary]) -> Iterator[str]:

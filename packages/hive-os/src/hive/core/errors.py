@@ -169,7 +169,7 @@ class BadInputError(HiveError):
 class TooLargeError(BadInputError):
     """More bytes, depth or frames than the limit.
 
-    The limits are settings (`hive doctor` prints them). Nothing was changed.
+    The limits are settings (`hive doctor -v` prints them). Nothing was changed.
     """
 
     code = "E032"

@@ -147,7 +147,7 @@ def load_settings(
         raise ConfigError(
             "The settings do not allow a start.",
             why="".join(f"\n  - {problem}" for problem in problems),
-            fix="Correct each of them; `hive doctor` shows all settings with their defaults.",
+            fix="Correct each of them; `hive doctor -v` shows all settings with their defaults.",
         )
     return settings
 

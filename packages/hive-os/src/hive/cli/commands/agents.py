@@ -4,6 +4,7 @@ import click
 
 from hive.cli.client import segment
 from hive.cli.commands import packages
+from hive.cli.completion import agent_names
 from hive.cli.render import agent_lines, agent_rows, explain_lines
 from hive.cli.session import Options, moving, on_terminal, say, shared_options, show, show_json
 from hive.web.values import AgentStatus
@@ -17,7 +18,7 @@ def ps(*, options: Options) -> int:
 
 
 @click.command(help="Start a stopped agent.")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @shared_options
 def start(*, options: Options, name: str) -> int:
     """Start an agent."""
@@ -28,7 +29,7 @@ def start(*, options: Options, name: str) -> int:
 
 
 @click.command(help="Stop an agent (its queue stays), or the node with --node.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=agent_names)
 @click.option("--node", "whole_node", is_flag=True, help="Stop the node.")
 @click.option("--drain", type=float, default=0.0, metavar="SECONDS", help="Let turns end first.")
 @shared_options
@@ -64,7 +65,7 @@ def list_agents(*, options: Options) -> int:
 
 
 @agent.command("show", help="Show one agent.")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @shared_options
 def show_agent(*, options: Options, name: str) -> int:
     """Show one agent."""
@@ -72,7 +73,7 @@ def show_agent(*, options: Options, name: str) -> int:
 
 
 @agent.command("explain", help="Tell what an agent asked for, what it was given, and which tier.")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @shared_options
 def explain_agent(*, options: Options, name: str) -> int:
     """Explain the grant and the tier of one agent."""
@@ -80,7 +81,7 @@ def explain_agent(*, options: Options, name: str) -> int:
 
 
 @agent.command("rm", help="Stop an agent and forget it; its record stays.")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def remove_agent(*, options: Options, name: str, yes: bool) -> int:

@@ -11,9 +11,11 @@ from typing import Final
 import click
 
 from hive.cli.client import OperatorClient, segment
+from hive.cli.completion import agent_names, task_ids
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import one_line
 from hive.cli.session import Moving, Options, moving, paint, say, shared_options, show, show_json
+from hive.cli.waiting import waiting_calls_told
 from hive.core.errors import BadInputError, HiveError, NotFoundError, TooLargeError
 from hive.core.ids import plain_text
 from hive.core.json import encode
@@ -81,7 +83,7 @@ def _shown(pieces: Sequence[Piece]) -> str:
 
 
 @click.command(help="Send a message to an agent and print its answer ('-' reads standard input).")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @click.argument("text")
 @click.option(
     "--file",
@@ -91,7 +93,13 @@ def _shown(pieces: Sequence[Piece]) -> str:
     help="Send a file along (may be repeated).",
 )
 @click.option("--stream", is_flag=True, help="Print the answer as it comes.")
-@click.option("--task", default="", metavar="TASK", help="Go on with a task that asked something.")
+@click.option(
+    "--task",
+    default="",
+    metavar="TASK",
+    shell_complete=task_ids,
+    help="Go on with a task that asked something.",
+)
 @click.option("--context", default="", metavar="CONTEXT", help="Go on with a conversation.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Save files here.")
 @shared_options
@@ -114,10 +122,7 @@ def call(
     talk = _Conversation()
     try:
         with moving(options, f"{name} is working") as line:
-            for event in client.lines(
-                "POST", f"agents/{segment(name)}/call", CallEvent, body=order
-            ):
-                talk.take(event)
+            for event in _events(options, client, name, order, talk, line):
                 _show_event(options, event, line, stream=stream)
     except KeyboardInterrupt:
         _cancel(client, talk)
@@ -127,7 +132,7 @@ def call(
 
 
 @click.command(help="Talk with an agent, line by line; Ctrl-D ends.")
-@click.argument("name")
+@click.argument("name", shell_complete=agent_names)
 @shared_options
 def chat(*, options: Options, name: str) -> int:
     """Chat with an agent."""
@@ -141,11 +146,9 @@ def chat(*, options: Options, name: str) -> int:
         )
         talk = _Conversation(context_id=talk.context_id)
         try:
-            with moving(options, f"{name} is working"):
-                for event in client.lines(
-                    "POST", f"agents/{segment(name)}/call", CallEvent, body=order
-                ):
-                    talk.take(event)
+            with moving(options, f"{name} is working") as line:
+                for _ in _events(options, client, name, order, talk, line):
+                    pass
         except KeyboardInterrupt:
             _cancel(client, talk)
             continue
@@ -157,6 +160,22 @@ def chat(*, options: Options, name: str) -> int:
                 f"{paint(name, 'cyan')}  {_problem(talk) or plain_text(talk.answer, keep=chr(10))}"
             )
     return 0
+
+
+def _events(
+    options: Options,
+    client: OperatorClient,
+    name: str,
+    order: CallOrder,
+    talk: _Conversation,
+    line: Moving,
+) -> Iterator[CallEvent]:
+    """Yield what happens to the task; what waits for a person meanwhile is told."""
+    with waiting_calls_told(options, client, line) as waiting:
+        for event in client.lines("POST", f"agents/{segment(name)}/call", CallEvent, body=order):
+            talk.take(event)
+            waiting.task_id = talk.task_id
+            yield event
 
 
 def _spoken_lines(name: str) -> Iterator[str]:

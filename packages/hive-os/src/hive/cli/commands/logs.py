@@ -3,13 +3,14 @@
 import click
 
 from hive.cli.client import segment
+from hive.cli.completion import agent_names
 from hive.cli.render import log_line
 from hive.cli.session import Options, shared_options, show, show_json
 from hive.web.values import AgentStatus, LogRecord
 
 
 @click.command(help="Print what agents printed; -f follows.")
-@click.argument("name", required=False, default="")
+@click.argument("name", required=False, default="", shell_complete=agent_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("-n", "--last", type=click.IntRange(0, 100_000), default=100, help="How many lines.")
 @shared_options

@@ -15,10 +15,10 @@ import click
 
 from hive.cli.client import OperatorClient
 from hive.cli.commands.mcp_grants import grants, revoke
-from hive.cli.completion import TIMEOUT_S, server_names
+from hive.cli.completion import agent_names, server_names
 from hive.cli.session import Options, say, shared_options, show
 from hive.core.errors import BadInputError, HiveError
-from hive.web.values import AgentStatus, NodeStatus
+from hive.web.values import NodeStatus
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -35,20 +35,6 @@ _PLACES: Final = {
     "vscode": ".vscode/mcp.json of the folder, or the user's mcp.json",
     "cursor": "~/.cursor/mcp.json, or .cursor/mcp.json of the folder",
 }
-
-
-def agent_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Return names of agents that begin as typed; none where no node runs."""
-    try:
-        chain = [ctx]
-        while (parent := chain[-1].parent) is not None:
-            chain.append(parent)
-        state = next((one.params["state"] for one in chain if one.params.get("state")), None)
-        client = Options(state=state).client()
-        found = client.get("agents", list[AgentStatus], timeout_s=TIMEOUT_S)
-    except Exception:  # noqa: BLE001  a person at the tab key wants no error
-        return []
-    return [one.name for one in found if one.name.startswith(incomplete)]
 
 
 @click.group(

@@ -7,6 +7,7 @@ import click
 
 from hive.cli.client import segment
 from hive.cli.commands import proofs
+from hive.cli.completion import task_ids
 from hive.cli.errors import EXIT_FAILED
 from hive.cli.render import entry_line, trace_lines, verdict_lines
 from hive.cli.session import Options, moving, shared_options, show, show_json
@@ -20,7 +21,7 @@ PLANNER: Final = "demo-planner"
 
 
 @click.command(help="Draw what happened for a task (default: the last one).")
-@click.argument("task", required=False, default="")
+@click.argument("task", required=False, default="", shell_complete=task_ids)
 @shared_options
 def trace(*, options: Options, task: str) -> int:
     """Draw one trace."""
