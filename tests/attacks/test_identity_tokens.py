@@ -82,7 +82,11 @@ def test_a_token_does_not_bring_its_own_key(header):
             seen(made(key=key, header=header))
 
 
-@pytest.mark.parametrize("kid", ["", "../../dev/null", jwt_key_id(OTHER), 7, "x" * 5000])
+@pytest.mark.parametrize(
+    "kid",
+    ["", "../../dev/null", jwt_key_id(OTHER), 7, "x" * 5000],
+    ids=["empty", "a path", "another's", "a number", "long"],
+)
 def test_a_name_of_a_key_is_looked_up_and_nothing_else(kid):
     for key in (OTHER, KEY):
         with pytest.raises(IdentityError):

@@ -21,14 +21,17 @@ from tests.policy_rig import named, rego
 
 from hive.core.call import Refused
 from hive.core.clock import SystemClock
-from hive.core.errors import BadInputError, NotFoundError
+from hive.core.errors import BadInputError, NotFoundError, StateError
 from hive.core.settings import Settings
 from hive.engines import Migration, load_migrations
 from hive.execution.ports import GuestEvent, Turn, TurnDone
+from hive.kernel.approvals import ApprovalState
+from hive.node.approvals import approvals_of
 from hive.node.build import SCHEMAS
 from hive.node.policy import AskedRecord, NodePolicy
 from hive.security.policy.again import answer_again, changed
 from hive.testing.ledger import contents_in
+from hive.web.approvals import ApprovalDecision
 from hive.web.policy import PolicyDiffOrder, PolicyOrder
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +199,12 @@ async def test_a_demanded_yes_is_waited_for(database, tmp_path):
         await deploy(kernel)
         await done(await send(kernel, "the weather"))
         waiting = kernel.approvals.open()
+        desk = approvals_of(SimpleNamespace(kernel=kernel))
+        with pytest.raises(StateError, match="is over"):
+            await desk.decide(waiting[0].id, ApprovalDecision(allow=True))
+        assert kernel.approvals.open() == waiting
+        await desk.decide(waiting[0].id, ApprovalDecision(allow=False))
+        assert [one.state for one in kernel.approvals.open()] == [ApprovalState.DENIED]
     assert asker.answers[0].startswith("approval: a person has to say yes")
     assert [one.note for one in waiting] == ["costs money"]
     assert waiting[0].rule.startswith("policy house@1+")

@@ -38,7 +38,7 @@ def changed(old: str, new: str) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (str(UUID(int=1)), str(uuid4())),
+        (str(UUID(int=1)), "3cd9fb7e-ab85-4b7b-bb4f-90702f8f41a3"),
         ("2026-11-22T10:20:30Z", "2027-01-02T03:04:05.678+01:00"),
         ("1763800000", "1763899999"),
         ("call_1234abcd", "call_zz99"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from hive.core.errors import BadInputError
-from hive.core.ids import plain_text
+from hive.core.errors import BadInputError, StateError
+from hive.core.ids import TaskId, plain_text
 from hive.core.json import encode
 from hive.kernel.approval_book import ApprovalBook
 from hive.kernel.approvals import Approval, ApprovalRule, ApprovalState, Condition, Operator
@@ -37,12 +37,23 @@ HOOK_TRIES_MAX: Final = 3
 HOOK_PAUSE_S: Final = 2.0
 
 
+def approvals_of(node: "Node") -> "NodeApprovals":
+    """Return the approvals of a node."""
+    kernel = node.kernel
+    return NodeApprovals(
+        kernel.approvals, kernel.guards.flows, is_open=lambda task: kernel.feed.get(task) is not None
+    )
+
+
 class NodeApprovals(QuestionDesk):
     """The approvals of one node."""
 
-    def __init__(self, book: ApprovalBook, flows: Flows) -> None:
+    def __init__(
+        self, book: ApprovalBook, flows: Flows, *, is_open: Callable[[TaskId], bool]
+    ) -> None:
         self._book = book
         self._flows = flows
+        self._is_open = is_open
 
     async def lines(self) -> Sequence[ApprovalLine]:
         """Tell what waits and what was said and not used yet, oldest first."""
@@ -50,6 +61,13 @@ class NodeApprovals(QuestionDesk):
 
     async def decide(self, approval: str, decision: ApprovalDecision) -> ApprovalLine:
         """Say yes or no. Raises NotFoundError, StateError."""
+        task = self._book.get(approval).task if decision.allow else None
+        if task is not None and not self._is_open(task):
+            raise StateError(
+                "The task that asked is over.",
+                why="A yes counts for that task alone, so nothing could use it.",
+                fix=f"hive task show {task}",
+            )
         said = await self._book.decide(
             approval, allow=decision.allow, by=str(acting_operator()), reason=decision.reason
         )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from hive.core.json import Json
 from hive.kernel.record import event
-from hive.node.approvals import NodeApprovals
+from hive.node.approvals import approvals_of
 from hive.node.budgets import NodeBudgets
 from hive.node.build import Node
 from hive.node.foreign_nodes import NodeNodes, answering_of
@@ -44,9 +44,7 @@ def chapters_of(node: Node) -> Sequence[Chapter]:
     """Return the chapters, each made of the node's own parts."""
     chapters: list[Chapter] = [SpendChapter(NodeSpend(node)), RunsChapter(NodeRuns(node))]
     chapters.append(BudgetsChapter(NodeBudgets(node.kernel.budgets)))
-    chapters.append(
-        ApprovalsChapter(NodeApprovals(node.kernel.approvals, node.kernel.guards.flows))
-    )
+    chapters.append(ApprovalsChapter(approvals_of(node)))
     chapters.append(IdentityChapter(NodeIdentities(node.identity)))
     nodes = NodeNodes(node.registrar, answering_of(node.state), noting(node))
     chapters.append(NodesChapter(nodes))

@@ -21,7 +21,7 @@ from hive.kernel.ports import AgentView
 from hive.kernel.record import event
 from hive.mesh import NodeKeys
 from hive.node.addresses import address_of, grpc_address_of, tls_of
-from hive.node.approvals import NodeApprovals, tell_of_approvals
+from hive.node.approvals import approvals_of, tell_of_approvals
 from hive.node.build import Node, open_node
 from hive.node.console import NodeConsole, NodeFace
 from hive.node.control import ControlThread, CrossedChapter, FastConsole
@@ -379,7 +379,7 @@ def _open_operator(
         secure=bool(node.settings.tls_cert),
         chapters=chapters,
         spend=spend,
-        approvals=NodeApprovals(node.kernel.approvals, node.kernel.guards.flows),
+        approvals=approvals_of(node),
         tools=node.tools,
         roles=LateRoles(node.settings.roles_url),
         metrics=MetricsPage(
