@@ -129,7 +129,7 @@ async def main(folder, url):
     settings = load_settings({"HOME": folder}, state_dir=folder + "/state", index_url=url + "/simple")
     async with ProcessDriver() as driver:
         environments = Environments(settings=settings, driver=driver, clock=SystemClock(),
-                                    doors=RehearsalBuilderDoors(Path(folder, "gates")))
+                                    doors=RehearsalBuilderDoors())
         plan = EnvironmentPlan(owner=OwnerId("alice"), requirements=("greeter",),
                                interpreter=own_interpreter())
         await environments.ensure(plan, on_line=print)

@@ -41,7 +41,9 @@ def approvals_of(node: "Node") -> "NodeApprovals":
     """Return the approvals of a node."""
     kernel = node.kernel
     return NodeApprovals(
-        kernel.approvals, kernel.guards.flows, is_open=lambda task: kernel.feed.get(task) is not None
+        kernel.approvals,
+        kernel.guards.flows,
+        is_open=lambda task: kernel.feed.get(task) is not None,
     )
 
 

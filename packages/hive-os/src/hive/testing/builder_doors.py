@@ -1,6 +1,7 @@
 """The way out of a build, as the node opens it: the real egress door, passing what the builder's grant names."""
 
 import secrets
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +19,7 @@ from hive.testing.rehearsal_gate import RehearsalGate
 class RehearsalBuilderDoors:
     """Satisfy the port `BuilderDoors`; keep which hosts were reached and which refused."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self.reached: list[str] = []
         self.refused: list[str] = []
 
@@ -44,7 +44,7 @@ class RehearsalBuilderDoors:
             grant_for=lambda _sandbox: grant,
             is_builder=lambda _sandbox: True,
         )
-        place = self._folder / sandbox
-        place.mkdir(parents=True)
-        async with door.serve_unix(place / "egress.sock", sandbox):
-            yield Opening(sandbox_id=sandbox, gate_directory=str(place), environment={})
+        # In a folder of the system's: the path of a socket has at most 107 bytes, that of a test has more.
+        with tempfile.TemporaryDirectory(prefix="hive-doors-") as place:
+            async with door.serve_unix(Path(place, "egress.sock"), sandbox):
+                yield Opening(sandbox_id=sandbox, gate_directory=place, environment={})

@@ -34,7 +34,7 @@ class ServerShop:
         self.reached: list[tuple[Principal, str]] = []
         self.refused: list[tuple[Principal, str]] = []
         self.turns = TurnBook(SystemRandomness())
-        self.builders = RehearsalBuilderDoors(folder / "builders")
+        self.builders = RehearsalBuilderDoors()
         egress = EgressDoor(
             gate=RehearsalGate(judge=self._judge),
             principal_for=self.turns.principal_without_turn,

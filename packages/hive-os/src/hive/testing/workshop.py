@@ -33,7 +33,7 @@ class Workshop:
         self.index = index
         self.url = url
         self.lines: list[str] = []
-        self.doors = RehearsalBuilderDoors(folder / "gates")
+        self.doors = RehearsalBuilderDoors()
         self.environments = self.another()
 
     def another(self, limits: BuildLimits | None = None, *, age_days: int = 0) -> Environments:
