@@ -107,7 +107,7 @@ def run() -> dict[str, Any]:
 def _measure(running: RunningNode, names: list[str]) -> dict[str, Any]:
     client = WarmClient(running.folder / "control.sock")
     calm = [client.ask("GET", "/api/agents") for _ in range(10)]
-    links = [_begin(running, name) for name in names]
+    links = [begin(running, name) for name in names]
     time.sleep(FLOOD_S)
     listing = [client.ask("GET", "/api/agents") for _ in range(5)]
     stops, deaths = [], []
@@ -132,7 +132,8 @@ def _measure(running: RunningNode, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _begin(running: RunningNode, name: str) -> socket.socket:
+def begin(running: RunningNode, name: str) -> socket.socket:
+    """Send a message whose answer nobody waits for; return the connection."""
     link = socket.create_connection(("127.0.0.1", running.port))
     link.sendall(request(f"/a2a/{name}", message(1), running.token))
     return link
