@@ -145,6 +145,7 @@ def test_what_the_packages_import_is_in_the_lock():
     missing = {top: name for top, name in found.items() if name not in locked("requirements.lock")}
     extras = {
         "cedarpy",
+        "dcap_qvl",
         "grpc",
         "google",
         "jsonschema_rs",

@@ -14,12 +14,12 @@ from hive.core.errors import (
     InvalidIdError,
     NotFoundError,
 )
+from hive.core.tpm_quotes import read_quote
 from hive.engines import load_migrations
 from hive.mesh import PeerKeys
 from hive.node.foreign_nodes import KnownPeers
 from hive.security.identity.registration import answers
 from hive.security.identity.registration.challenges import LIFE, read_challenge
-from hive.security.identity.registration.quotes import read_quote
 from tests.registration_rig import (
     BITS,
     GUEST,

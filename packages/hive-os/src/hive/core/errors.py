@@ -352,6 +352,16 @@ class QuotaExceededError(IdentityError):
     code = "E093"
 
 
+class AttestationError(IdentityError):
+    """A machine's evidence about itself does not hold, or nobody named what it measured.
+
+    It is forged, cut short, made for another challenge, of a guest that may be debugged, of firmware that is too old, or
+    of an image that the file of references does not name. Nothing was released. `hive confidential verify` says which.
+    """
+
+    code = "E094"
+
+
 class PolicyError(HiveError):
     """A policy bundle cannot be used.
 

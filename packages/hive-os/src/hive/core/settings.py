@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     witness_url: str = ""
     witness_for: tuple[str, ...] = ()
     accept_rollback: str = ""
+    measurements: str = ""
     identity_url: str = "local-ca:"
     trust_domain: str = ""
     svid_ttl_s: float = 3600.0

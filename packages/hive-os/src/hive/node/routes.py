@@ -15,6 +15,7 @@ A2A_PREFIXES: Final = (
 )
 MODEL_PREFIXES: Final = ("/v1/", "/v1beta/")
 WITNESS_PREFIXES: Final = ("/witness",)
+ATTEST_PREFIXES: Final = ("/attest",)
 MCP_PREFIXES: Final = ("/mcp",)
 OAUTH_PREFIXES: Final = (
     "/oauth",
@@ -42,6 +43,7 @@ class PublicRoutes:
         self.mcp: App | None = None
         self.oauth: App | None = None
         self.witness: App | None = None
+        self.attest: App | None = None
         self.site: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,6 +61,8 @@ class PublicRoutes:
             door = self.oauth
         elif self.witness is not None and _below(path, WITNESS_PREFIXES):
             door = self.witness
+        elif self.attest is not None and _below(path, ATTEST_PREFIXES):
+            door = self.attest
         if door is None:
             await _answer(send, 503, _STARTING)
         else:

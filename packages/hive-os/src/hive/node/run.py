@@ -22,6 +22,7 @@ from hive.kernel.record import event
 from hive.mesh import NodeKeys
 from hive.node.addresses import address_of, grpc_address_of, tls_of
 from hive.node.approvals import approvals_of, tell_of_approvals
+from hive.node.attesting import opened_attestation
 from hive.node.build import Node, open_node
 from hive.node.console import NodeConsole, NodeFace
 from hive.node.control import ControlThread, CrossedChapter, FastConsole
@@ -192,9 +193,8 @@ async def _open_doors(
     sessions = PageSessions(clock=node.clock, randomness=node.randomness)
     await _open_mcp(node, console, tokens, address, stack, sessions=sessions)
     await _open_inbox(node, keys, stack)
-    public.witness = await witness_door(
-        settings, state, stack, clock=node.clock, randomness=node.randomness
-    )
+    public.witness = await witness_door(node, stack)
+    public.attest = opened_attestation(node)
     face.doors.update(dict.fromkeys(("a2a", "models", "mcp", "egress", "inbox"), True))
     if settings.grpc_port:
         face.doors["grpc"] = True

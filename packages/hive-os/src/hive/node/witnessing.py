@@ -5,23 +5,15 @@ from typing import Protocol, cast
 
 from hive.core.clock import Clock
 from hive.core.randomness import Randomness
-from hive.core.settings import Settings
 from hive.ledger.drivers import WITNESSES
 from hive.ledger.notes import parse_key
 from hive.ledger.ports import RememberingWitness
 from hive.ledger.witnessing import LogWitness
-from hive.node.state import StateFolder
+from hive.node.build import Node
 from hive.protocols.witness import WitnessDoor
 
 
-async def witness_door(
-    settings: Settings,
-    state: StateFolder,
-    stack: AsyncExitStack,
-    *,
-    clock: Clock,
-    randomness: Randomness,
-) -> WitnessDoor | None:
+async def witness_door(node: Node, stack: AsyncExitStack) -> WitnessDoor | None:
     """Open the door for other nodes' checkpoints; None where no node is named.
 
     Its memory and key are its own: what this node signs for others says nothing of its own ledger.
@@ -31,12 +23,13 @@ async def witness_door(
         ConfigError: the folder cannot be used.
 
     """
-    keys = [parse_key(text) for text in settings.witness_for]
+    keys = [parse_key(text) for text in node.settings.witness_for]
     if not keys:
         return None
+    state = node.state
     url = f"file:{state.path / 'witnessed'}?name=witness-{state.signer_name}"
     memory = cast("_MemoryOpener", WITNESSES.load(url))
-    opening = memory.open(url, clock=clock, randomness=randomness)
+    opening = memory.open(url, clock=node.clock, randomness=node.randomness)
     return WitnessDoor(LogWitness(await stack.enter_async_context(opening), keys))
 
 

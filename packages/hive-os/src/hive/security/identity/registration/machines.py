@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from hive.core.errors import ConfigError
+from hive.core.errors import AttestationError, ConfigError
 from hive.core.json import Json
+from hive.core.tpm_quotes import MachineKey, check_quote, signed_by
 from hive.security.identity.registration.answers import RegistrationAnswer, qualifier_of
 from hive.security.identity.registration.challenges import refused
-from hive.security.identity.registration.quotes import MachineKey, check_quote, signed_by
 
 REGISTERS_MAX: Final = 24
 RSA_MIN_BITS: Final = 2048
@@ -71,10 +71,13 @@ def machine_that_vouches(answer: RegistrationAnswer, machines: list[Machine]) ->
 
     """
     evidence = (answer.quote, answer.quote_signature)
-    signer = next((one for one in machines if signed_by(*evidence, one.key)), None)
-    if signer is None:
-        raise refused("The key of no known machine signed the quote, or it was changed.")
-    check_quote(answer.quote, qualifier=qualifier_of(answer), registers=signer.registers)
+    try:
+        signer = next((one for one in machines if signed_by(*evidence, one.key)), None)
+        if signer is None:
+            raise refused("The key of no known machine signed the quote, or it was changed.")
+        check_quote(answer.quote, qualifier=qualifier_of(answer), registers=signer.registers)
+    except AttestationError as error:
+        raise refused(error.why) from error
     return signer
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from hive.security.identity.registration.challenges import refused
+from hive.core.errors import AttestationError
 
 MachineKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 MADE_BY_TPM: Final = 0xFF544347
@@ -27,6 +27,12 @@ ECDSA: Final = 0x0018
 CLOCK_BYTES: Final = 17
 FIRMWARE_BYTES: Final = 8
 BANKS_MAX: Final = 4
+
+
+def _refused(why: str) -> AttestationError:
+    return AttestationError(
+        "The quote of the TPM does not hold.", why=why, fix="Ask for a fresh challenge."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +52,10 @@ class _Bytes:
         self._at = 0
 
     def take(self, size: int) -> bytes:
-        """Return the next bytes. Raises IdentityError."""
+        """Return the next bytes. Raises AttestationError."""
         found = self._data[self._at : self._at + size]
         if len(found) != size:
-            raise refused("The quote of the TPM is cut short.")
+            raise _refused("The quote of the TPM is cut short.")
         self._at += size
         return found
 
@@ -64,38 +70,38 @@ class _Bytes:
     def end(self) -> None:
         """Refuse anything that follows."""
         if self._at != len(self._data):
-            raise refused("Something follows the quote of the TPM.")
+            raise _refused("Something follows the quote of the TPM.")
 
 
 def check_quote(quote: bytes, *, qualifier: bytes, registers: Mapping[int, bytes]) -> None:
     """Take a quote, whose signature holds, over this qualifier and these values of PCRs (SHA-256), and nothing else.
 
     Raises:
-        IdentityError: it is of another challenge, or the machine runs something else.
+        AttestationError: it is of another challenge, or the machine runs something else.
 
     """
     said = read_quote(quote)
     if not hmac.compare_digest(said.qualifier, qualifier):
-        raise refused("The quote was made for another challenge.")
+        raise _refused("The quote was made for another challenge.")
     if said.registers != tuple(sorted(registers)):
-        raise refused(
+        raise _refused(
             "The quote is about other registers than those that are known of the machine."
         )
     values = b"".join(registers[number] for number in said.registers)
     if not hmac.compare_digest(said.digest, hashlib.sha256(values).digest()):
-        raise refused("The machine has measured something else than what is known of it.")
+        raise _refused("The machine has measured something else than what is known of it.")
 
 
 def read_quote(quote: bytes) -> SaidByTpm:
     """Return what a quote says (TPMS_ATTEST).
 
     Raises:
-        IdentityError: it is none.
+        AttestationError: it is none.
 
     """
     data = _Bytes(quote)
     if data.number(4) != MADE_BY_TPM or data.number(2) != IS_QUOTE:
-        raise refused("It is not a quote of a TPM.")
+        raise _refused("It is not a quote of a TPM.")
     data.sized()  # the name of the key, which the signature proves better
     qualifier = data.sized()
     data.take(CLOCK_BYTES + FIRMWARE_BYTES)
@@ -108,15 +114,15 @@ def read_quote(quote: bytes) -> SaidByTpm:
 def _registers(data: _Bytes) -> tuple[int, ...]:
     banks, found = data.number(4), []
     if not 0 < banks <= BANKS_MAX:
-        raise refused("The quote is about no register, or too many.")
+        raise _refused("The quote is about no register, or too many.")
     for _ in range(banks):
         bank, bits = data.number(2), data.take(data.number(1))
         chosen = [at for at in range(len(bits) * 8) if bits[at // 8] >> at % 8 & 1]
         if chosen and bank != SHA_256:
-            raise refused("The quote is about a bank that is not SHA-256.")
+            raise _refused("The quote is about a bank that is not SHA-256.")
         found += chosen
     if len(set(found)) != len(found):
-        raise refused("The quote names a register twice.")
+        raise _refused("The quote names a register twice.")
     return tuple(found)
 
 
