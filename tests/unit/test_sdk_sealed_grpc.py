@@ -238,7 +238,7 @@ async def test_a_call_over_grpc_is_not_repeated_or_moved():
             for change in ([*metadata[:1], ("a2a-extensions", "urn:x")], metadata[:1]):
                 assert await _code_of(inner, method, body, change) == SealCode.NOT_OPENED
             ways[0].request = lambda one: one
-            ways[0].unary = lambda one: one[:-1] + b"x"
+            ways[0].unary = lambda one: one[:-1] + bytes([one[-1] ^ 1])
             with pytest.raises(BrokenAnswerError):
                 await events_of(client)
 

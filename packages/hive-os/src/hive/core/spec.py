@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hive.core.grant import Grant
+from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId
 
 
@@ -50,7 +50,7 @@ class AgentSpec:
 
     `requirements` are the lines of its own environment (empty: standard library only);
     `python` is its interpreter (empty: the node's own). `environment` holds plain variables;
-    a secret never stands here. `digest` is the SHA-256 of its source as it was read.
+    a secret never stands here. `tier_min` is the least isolation that it wants. `digest` is the SHA-256 of its source as it was read.
     """
 
     name: AgentId
@@ -65,3 +65,4 @@ class AgentSpec:
     skills: tuple[AgentSkill, ...] = ()
     public: bool = False
     digest: str = ""
+    tier_min: Tier = Tier.WASM

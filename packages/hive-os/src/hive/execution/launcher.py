@@ -16,6 +16,7 @@ from typing import Final
 
 from hive.execution import launcher_tree
 from hive.execution.walls import cgroups, kernel, namespaces
+from hive.execution.walls.gvisor import PROCESSES_OVER
 from hive.execution.walls.plan import PLAN_MAX_BYTES, SandboxPlan, read_plan
 
 SANDBOXES_MAX: Final = 1024
@@ -103,7 +104,7 @@ class Launcher:
             self._parents,
             slot,
             memory_bytes=plan.sizes.memory_bytes,
-            processes_max=plan.sizes.processes_max,
+            processes_max=plan.sizes.processes_max + (PROCESSES_OVER if plan.runsc else 0),
         )
 
     def _reap(self, _signal: int, _frame: FrameType | None) -> None:

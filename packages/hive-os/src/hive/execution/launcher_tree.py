@@ -17,7 +17,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple, NoReturn
 
-from hive.execution.walls import cgroups, kernel, landlock, limits, mounts, namespaces, seccomp
+from hive.execution.walls import (
+    cgroups,
+    gvisor,
+    kernel,
+    landlock,
+    limits,
+    mounts,
+    namespaces,
+    seccomp,
+)
 from hive.execution.walls.plan import (
     CGROUP,
     INSIDE_UID,
@@ -102,7 +111,7 @@ def keep(plan: SandboxPlan, pipes: SandboxPipes, ground: SandboxGround) -> NoRet
         stage = "user"
         _join_groups(plan, ground, first, report)
         os.write(to_first[1], json.dumps(report).encode())
-        if ground.as_root and os.read(from_first[0], 1):
+        if ground.as_root and not plan.runsc and os.read(from_first[0], 1):
             namespaces.map_user(first, ground.host_uid)
             os.write(to_first[1], b"m")
         _await(first, pipes.status, ground)
@@ -176,12 +185,15 @@ def _first(
             os._exit(FAILED)
         report |= json.loads(told)
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        _raise_walls(plan, ground, report, from_keeper, to_keeper, enter)
+        if plan.runsc:
+            _raise_own_kernel(plan, ground, report, enter)
+        else:
+            _raise_walls(plan, ground, report, from_keeper, to_keeper, enter)
         os.close(from_keeper)
         os.close(to_keeper)
         enter("forwarder")
         forward.serve(
-            plan.routes if report[NO_NETWORK][0] else {},
+            plan.routes if report[NO_NETWORK][0] and not plan.runsc else {},
             connections_max=CONNECTIONS_MAX,
             ready=lambda: _start_agent(plan, pipes, report, score),
         )
@@ -230,6 +242,46 @@ def _raise_walls(
     _raise_landlock(plan, rules, report)
     enter("seccomp")
     _raise_seccomp(plan, report)
+    _check_demanded(plan, report, enter)
+
+
+def _raise_own_kernel(
+    plan: SandboxPlan, ground: SandboxGround, report: WallReport, enter: Callable[[str], None]
+) -> None:
+    """Build the root for gVisor, whose kernel stands where Landlock and seccomp stand in the process tier."""
+    enter("user")
+    if not ground.as_root:
+        raise OSError(1, "runsc has to be started by root")
+    enter("mounts")
+    namespaces.bring_loopback_up()
+    kernel.call("unshare", kernel.CLONE_NEWNS)
+    kernel.call("sethostname", b"sandbox", 7)
+    mounts.build(
+        plan.mounts,
+        owner_uid=INSIDE_UID,
+        disk_bytes=plan.sizes.disk_bytes,
+        owner_map=mounts.OwnerMap(INSIDE_UID, served_by_root=True),
+        store=mounts.StorePlan(gvisor.STORE, gvisor.STORE_BYTES),
+    )
+    enter("exec")
+    if not os.access(plan.argv[0], os.X_OK):
+        raise FileNotFoundError(2, f"{plan.argv[0]} is not there or cannot be run")
+    enter("mounts")
+    gvisor.write_bundle(plan)
+    gvisor.drop_unneeded_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    report[NAMESPACES] = (True, "pid, mount, net, ipc, uts, cgroup, and gVisor's own")
+    report[UNPRIVILEGED] = (True, f"uid {INSIDE_UID} of gVisor's kernel, no capability")
+    report[LANDLOCK] = (
+        True,
+        "not needed: the agent opens no file itself, gVisor serves this root alone",
+    )
+    report[SECCOMP] = (True, "no system call of the agent reaches the host's kernel")
+    _check_demanded(plan, report, enter)
+
+
+def _check_demanded(plan: SandboxPlan, report: WallReport, enter: Callable[[str], None]) -> None:
     enter("walls")
     missing = [name for name in plan.demanded if not report.get(name, (False, ""))[0]]
     if missing:
@@ -296,17 +348,23 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
     status = pipes.status
     try:
         os.setsid()
+        if plan.runsc and pipes.given < 0:
+            pipes = pipes._replace(given=os.dup(pipes.turn))
         status = _arrange_descriptors(pipes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.umask(0o022)
-        os.chdir(plan.directory)
-        if report[LANDLOCK][0]:
+        os.chdir("/" if plan.runsc else plan.directory)
+        if report[LANDLOCK][0] and not plan.runsc:
             landlock.restrict({}, files=False)
-        limits.apply(plan.sizes, whole_is_limited=report[CGROUP][0])
+        argv, environment = plan.argv, plan.environment
+        if plan.runsc:
+            argv, environment = gvisor.command(plan), dict(gvisor.environment())
+        else:
+            limits.apply(plan.sizes, whole_is_limited=report[CGROUP][0])
         tell(status, kind="ready", walls=report)
-        os.execve(plan.argv[0], plan.argv, plan.environment)  # noqa: S606 - this is the sandbox
+        os.execve(argv[0], argv, environment)  # noqa: S606 - this is the sandbox
     except OSError as error:
         # Where the program's own words would stand, for whoever looks there why it does not run.
         with contextlib.suppress(Exception):

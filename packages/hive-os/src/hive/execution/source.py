@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from hive.core.call import sha256_hex
 from hive.core.errors import SpecError
+from hive.core.grant import Tier
 from hive.core.ids import NAME_MAX_CHARS, AgentId, agent_id, plain_text, printable
 from hive.core.json import encode
 from hive.core.spec import AgentSpec, EntryPoint, StartKind
@@ -369,5 +370,6 @@ def _found(
         skills=spec_file.skills_of(table),
         public=table.public,
         digest=visible.digest,
+        tier_min=Tier[table.tier.upper()],
     )
     return FoundSource(spec=spec, visible=visible)

@@ -9,7 +9,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -103,6 +103,7 @@ class SpecTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     requirements: tuple[str, ...] | None = None
     allow_build: bool = False
     public: bool = False
+    tier: Literal["wasm", "process", "gvisor", "microvm"] = "wasm"
     exclude: tuple[str, ...] = ()
     needs: NeedsTable = msgspec.field(default_factory=NeedsTable)
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)

@@ -74,7 +74,7 @@ def explain_tiers(
         ready = [probe for probe in of_tier if probe.available]
         reason = _objection(tier, grant, component=component)
         if not reason and tier < floor:
-            reason = f"below the operator's floor, {floor.name.lower()}"
+            reason = f"below the least isolation that is demanded, {floor.name.lower()}"
         if not reason and not of_tier:
             reason = "no driver for it is set up here"
         if not reason and not ready:

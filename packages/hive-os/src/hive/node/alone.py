@@ -1,8 +1,9 @@
 """What can be asked while no node runs: the records, the engines for a moment, the walls."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+
+import msgspec
 
 from hive.core.clock import SystemClock
 from hive.core.errors import HiveError
@@ -10,12 +11,11 @@ from hive.core.randomness import SystemRandomness
 from hive.core.settings import Settings
 from hive.engines import open_database, open_engines, open_messaging
 from hive.engines.ports import EngineReport
-from hive.execution.drivers import DRIVERS as SANDBOXES
 from hive.execution.ports import Probe
 from hive.ledger.contents import Contents
 from hive.ledger.notes import NoteSigner
 from hive.ledger.tasks import TaskStore
-from hive.node.build import ProcessTier, all_migrations
+from hive.node.build import all_migrations
 from hive.node.database_svid import DatabaseSvid
 from hive.node.doctor import engine_failure, engine_finding
 from hive.node.doctor_guards import identity_alone
@@ -25,6 +25,7 @@ from hive.node.opening import span_store, witness_of
 from hive.node.proofs import NodeProofs
 from hive.node.records import Records
 from hive.node.state import StateFolder
+from hive.node.tiers import opened_tiers
 from hive.web.values import (
     Finding,
 )
@@ -105,11 +106,10 @@ async def engines_alone(settings: Settings) -> AsyncIterator[Finding]:
             yield engine_failure("bus", error)
 
 
-async def probe_alone(settings: Settings) -> Probe:
-    """Try the walls of the process tier."""
-    make = cast("Callable[..., ProcessTier]", SANDBOXES.load("process:"))
-    async with make(walls_min=settings.walls_min) as driver:
-        return await driver.probe()
+async def probes_alone(settings: Settings) -> tuple[Probe, ...]:
+    """Try the walls of the tiers that the settings name; what is missing is told, also in production."""
+    async with opened_tiers(msgspec.structs.replace(settings, mode="development")) as tiers:
+        return tiers.probes
 
 
 def _finding(port: str, report: EngineReport) -> Finding:

@@ -9,21 +9,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from hive.core.clock import Clock
-from hive.core.errors import EngineError, LedgerError, TierUnavailableError
-from hive.core.grant import Tier
+from hive.core.errors import EngineError, LedgerError
 from hive.core.ids import SandboxId
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines import Engines, Migration, load_migrations, open_engines
-from hive.execution.drivers import DRIVERS as SANDBOXES
 from hive.execution.environment import Environments
-from hive.execution.ports import LogLine, Probe, SandboxDriver
+from hive.execution.ports import LogLine
 from hive.execution.prepare import Preparer
 from hive.kernel.logbook import LogBook
 from hive.kernel.turns import TurnBook
@@ -43,6 +41,7 @@ from hive.node.provenance import provenance_of
 from hive.node.relations import LateRelations, open_relations
 from hive.node.routes import SandboxRoutes
 from hive.node.state import StateFolder
+from hive.node.tiers import Tiers, opened_tiers
 from hive.node.warrants import open_warrants
 from hive.node.watchdog import Watchdog
 from hive.node.watchdog_opening import open_watchdog
@@ -70,18 +69,6 @@ SCHEMAS: Final = (
 SUMMARY_EVERY_S: Final = 30.0
 
 
-class ProcessTier(SandboxDriver, Protocol):
-    """The process tier's driver as the node opens it."""
-
-    async def __aenter__(self) -> "ProcessTier":
-        """Start its launcher."""
-        ...
-
-    async def __aexit__(self, *exception: object) -> None:
-        """Stop it and every sandbox."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """What a node has before any engine is up."""
@@ -105,7 +92,7 @@ class Node:
     kernel: Kernel
     placement: TierPlacement
     environments: Environments
-    probes: tuple[Probe, ...]
+    tiers: Tiers
     spans: SpanStore
     inside: SandboxRoutes
     identity: NodeIdentity
@@ -156,13 +143,13 @@ async def open_node(
         early = EarlyIdentity(stack, settings, state, clock=clock, randomness=randomness)
         engines = await stack.enter_async_context(_engines(settings, meanwhile, early))
         ledger = await open_ledger(stack, settings, state, engines, clock, randomness)
-        driver, probes = await _open_tier(stack, settings, turns, logs)
+        tiers = await stack.enter_async_context(opened_tiers(settings, _lines_to(turns, logs)))
         tasks = await stack.enter_async_context(_task_group())
         feed = SpanFeed(spans := span_store(settings, engines.database), clock=clock)
         begun = Beginning(settings, clock, randomness, turns, logs, run_directory)
         ground = await _ground(stack, tasks, engines, ledger, feed, begun)
         identity, inside = await early.identity(ledger.writer), SandboxRoutes()
-        kernel, placement, environments = _kernel(ground, driver, probes, inside, identity)
+        kernel, placement, environments = _kernel(ground, tiers, inside, identity)
         kernel.guards.policies.spiffe_id = identity.name_of
         warrants = await open_warrants(ground, state, kernel.guards.warrants)
         relations = open_relations(stack, ground, kernel.guards.policies)
@@ -178,7 +165,7 @@ async def open_node(
             kernel=kernel,
             placement=placement,
             environments=environments,
-            probes=probes,
+            tiers=tiers,
             spans=spans,
             inside=inside,
             identity=identity,
@@ -238,8 +225,7 @@ def _engines(
 
 def _kernel(
     ground: Ground,
-    driver: SandboxDriver,
-    probes: tuple[Probe, ...],
+    tiers: Tiers,
     inside: SandboxRoutes,
     identity: NodeIdentity,
 ) -> tuple[Kernel, TierPlacement, Environments]:
@@ -252,7 +238,7 @@ def _kernel(
         is_builder=ground.turns.builds_in,
         clock=ground.clock,
     )
-    identities = SandboxIdentities(identity.service, ground.turns, driver.first_process)
+    identities = SandboxIdentities(identity.service, ground.turns, tiers.first_process)
     gates = SandboxDoors(app=inside, egress=egress, identity=identities)
     doors = BuildDoors(
         gates=gates,
@@ -262,11 +248,10 @@ def _kernel(
         run_directory=ground.run_directory,
     )
     environments = Environments(
-        settings=ground.settings, driver=driver, doors=doors, clock=ground.clock
+        settings=ground.settings, driver=tiers.builder, doors=doors, clock=ground.clock
     )
     placement = TierPlacement(
-        drivers={Tier.PROCESS: driver},
-        probes=lambda: probes,
+        tiers=tiers,
         preparer=Preparer(
             state=ground.settings.state,
             home=Path.home(),
@@ -296,36 +281,14 @@ async def _task_group() -> AsyncIterator[TaskGroup]:
             tasks.cancel_scope.cancel()
 
 
-def _process_tier(
-    settings: Settings, turns: TurnBook, logs: LogBook
-) -> AbstractAsyncContextManager[SandboxDriver]:
+def _lines_to(turns: TurnBook, logs: LogBook) -> Callable[[SandboxId, LogLine], None]:
     def on_log(sandbox: SandboxId, line: LogLine) -> None:
         whose = turns.whose(sandbox)
         if whose is not None:
             agent, task = whose
             logs.add(agent, line.text, level=line.level, task=task)
 
-    make = cast("Callable[..., ProcessTier]", SANDBOXES.load(settings.tiers.split(",")[0]))
-    return make(walls_min=settings.walls_min, on_log=on_log)
-
-
-async def _open_tier(
-    stack: AsyncExitStack, settings: Settings, turns: TurnBook, logs: LogBook
-) -> tuple[SandboxDriver, tuple[Probe, ...]]:
-    driver = await stack.enter_async_context(_process_tier(settings, turns, logs))
-    return driver, await _probe(driver, settings)
-
-
-async def _probe(driver: SandboxDriver, settings: Settings) -> tuple[Probe, ...]:
-    probe = await driver.probe()
-    missing = sorted(set(settings.walls_min) - probe.standing)
-    if settings.production and (missing or not probe.available):
-        raise TierUnavailableError(
-            "This machine cannot give the walls that are demanded.",
-            why=probe.reason or f"These do not stand: {', '.join(missing)}.",
-            fix="Run `hive doctor`, then change the machine or HIVE_WALLS_MIN.",
-        )
-    return (probe,)
+    return on_log
 
 
 def _start_keepers(

@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from hive.core.clock import SystemClock
 from hive.core.errors import HiveError
+from hive.core.grant import Tier
 from hive.core.settings import Settings
 from hive.execution.environment_node import host_node
 from hive.execution.ports import Probe
@@ -29,16 +30,17 @@ async def examine_node(node: "Node", face: NodeFace) -> Examination:
     """Examine a running node: its engines and walls are tried again."""
     from hive.node.doctor_guards import guards_of
 
-    probe = await node.placement.drivers[next(iter(node.placement.drivers))].probe()
+    probes = await node.tiers.probed_again()
     statuses = await engine_statuses(node.engines)
     return Examination(
         findings=[
             *map(engine_finding, statuses),
-            *_walls((probe,), node.settings),
+            *_walls(probes, node.settings),
             await node.identity.finding(node.clock.now()),
             *await guards_of(node),
             *(await node.models.findings() if node.models else [_models(node.settings)]),
             await to_thread.run_sync(_node_js, node.settings),
+            await to_thread.run_sync(_kvm),
             *(node.tools.findings() if node.tools else ()),
             _mode(node.settings),
         ]
@@ -52,14 +54,28 @@ async def examine(settings: Settings) -> Examination:
         HiveError: the state folder cannot be used.
 
     """
-    from hive.node.alone import engines_alone, probe_alone
+    from hive.node.alone import engines_alone, probes_alone
     from hive.node.doctor_guards import guards_alone
 
     found = [finding async for finding in engines_alone(settings)]
-    found += _walls((await probe_alone(settings),), settings)
+    found += _walls(await probes_alone(settings), settings)
     found += await guards_alone(settings, SystemClock())
-    found += [_models(settings), await to_thread.run_sync(_node_js, settings), _mode(settings)]
+    found += [_models(settings), await to_thread.run_sync(_node_js, settings)]
+    found += [await to_thread.run_sync(_kvm), _mode(settings)]
     return Examination(findings=found)
+
+
+def _kvm() -> Finding:
+    """Say whether virtual machines would run here at the processor's own speed; no tier uses it yet."""
+    from hive.execution.microvm.vcpu import probe_vcpu
+
+    found = probe_vcpu()
+    return Finding(
+        section="walls",
+        name="kvm",
+        state="info",
+        detail=f"{'real' if found.real else 'not usable'}: {found.reason}",
+    )
 
 
 def engine_finding(status: EngineStatus) -> Finding:
@@ -103,10 +119,13 @@ def _walls(probes: Sequence[Probe], settings: Settings) -> list[Finding]:
                     fix="" if wall.stands else "Agents run without this wall.",
                 )
             )
+    if Tier.GVISOR not in {probe.tier for probe in probes}:
+        detail = "not asked for; it gives agents a kernel of their own: HIVE_TIERS=process:,gvisor:"
+        found.append(Finding(section="walls", name="gvisor", state="info", detail=detail))
     found.append(
         Finding(
             section="walls",
-            name="wasm, gvisor, microvm",
+            name="wasm, microvm",
             state="unverified",
             detail="these tiers are not part of this version",
         )

@@ -1,6 +1,6 @@
 """Where an agent runs and what is spawned: the execution layer's answers, put together for the kernel."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ from typing import Final
 
 from hive.core.clock import Clock
 from hive.core.errors import TierUnavailableError
-from hive.core.grant import Grant, Tier
+from hive.core.grant import Grant
 from hive.core.ids import AgentId, OwnerId, SandboxId, new_id
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
-from hive.execution.ports import Opening, Probe, SandboxDriver
+from hive.execution.ports import Opening
 from hive.execution.prepare import Preparer
 from hive.execution.tiers import TierChoice, choose_tier
 from hive.kernel.places import Placed
@@ -20,6 +20,7 @@ from hive.kernel.ports import GateListener
 from hive.kernel.turns import TurnBook
 from hive.node.gates import ProxyDoor
 from hive.node.provenance import Provenance
+from hive.node.tiers import Tiers
 
 BUILDER: Final = AgentId("builder")
 OPERATORS: Final = OwnerId("operator")
@@ -29,26 +30,30 @@ OPERATORS: Final = OwnerId("operator")
 class TierPlacement:
     """Chooses the tier by the probes of this machine and prepares the artifact for it."""
 
-    drivers: dict[Tier, SandboxDriver]
-    probes: Callable[[], Sequence[Probe]]
+    tiers: Tiers
     preparer: Preparer
     walls_min: tuple[str, ...]
     tool_doors: "ToolDoors"
     provenance: Provenance
 
-    def choose(self, grant: Grant) -> TierChoice:
-        """Choose the lowest tier that covers a grant.
+    def choose(self, spec: AgentSpec, grant: Grant) -> TierChoice:
+        """Choose the lowest tier that covers a grant, not below what the agent and the operator demand.
 
         Raises:
             TierUnavailableError: none does.
 
         """
-        return choose_tier(grant, self.probes(), walls_min=self.walls_min)
+        return choose_tier(
+            grant,
+            self.tiers.probes,
+            walls_min=self.walls_min,
+            floor=max(self.tiers.floor, spec.tier_min),
+        )
 
-    def why(self, grant: Grant) -> str:
+    def why(self, spec: AgentSpec, grant: Grant) -> str:
         """Say in one line which tier was chosen for a grant, and what the lower ones lack."""
         try:
-            choice = self.choose(grant)
+            choice = self.choose(spec, grant)
         except TierUnavailableError as error:
             return error.why
         told = [f"{step.tier.name.lower()}: {step.reason}" for step in choice.steps]
@@ -63,7 +68,7 @@ class TierPlacement:
             TierUnavailableError: no tier covers the grant.
 
         """
-        choice = self.choose(grant)
+        choice = self.choose(spec, grant)
         standing = await self.provenance.admit(spec)
         # Wheels are unpacked and run nothing, so all agents of the operator share what was built from
         # the same requirements. A build script may write into its cache: that one is the agent's own.
@@ -71,7 +76,7 @@ class TierPlacement:
         prepared = await self.preparer.prepare(spec, owner, on_line=on_line)
         return Placed(
             tier=choice.tier,
-            driver=self.drivers[choice.tier],
+            driver=self.tiers.drivers[choice.tier],
             prepared=prepared,
             provenance=standing.record,
         )

@@ -184,8 +184,8 @@ async def _open_doors(
         started_at=node.clock.now(),
         doors=dict.fromkeys(DOORS, False),
         engines=await engine_statuses(node.engines),
-        probes=node.probes,
-        degraded=lasting_degradations(settings, node.probes),
+        probes=node.tiers.probes,
+        degraded=lasting_degradations(settings, node.tiers.probes),
     )
     console = _console(node, face, tokens, end)
     door = await _open_a2a(node, tokens, address, stack)
@@ -211,7 +211,7 @@ def _console(node: Node, face: NodeFace, tokens: Tokens, end: Callable[[], None]
         return await examine_node(node, face)
 
     def why_tier(view: AgentView) -> str:
-        return node.placement.why(view.grant)
+        return node.placement.why(view.spec, view.grant)
 
     def stage_source(found: FoundSource) -> Path | None:
         return None if found.visible is None else stage(found.visible, node.settings.state)

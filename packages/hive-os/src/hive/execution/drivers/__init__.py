@@ -14,5 +14,10 @@ DRIVERS: Final[Table[SandboxDriver]] = Table(
             target="hive.execution.drivers.process:ProcessDriver",
             summary="a process behind namespaces, Landlock, seccomp and a cgroup (Linux)",
         ),
+        DriverRow(
+            scheme="gvisor",
+            target="hive.execution.drivers.gvisor:GvisorDriver",
+            summary="a process on a kernel of its own, gVisor's (Linux, root, runsc)",
+        ),
     ),
 )

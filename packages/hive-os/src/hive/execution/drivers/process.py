@@ -174,7 +174,7 @@ class ProcessDriver:
                 on_broken=lambda error: launched.kill(str(error)),
                 clock=self._clock,
             )
-            sandbox = ProcessSandbox(opening.sandbox_id, launched, channel)
+            sandbox = ProcessSandbox(opening.sandbox_id, launched, channel, self.tier)
             self._live[opening.sandbox_id] = launched
             try:
                 async with watch_outbox(

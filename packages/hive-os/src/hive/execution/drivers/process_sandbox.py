@@ -29,8 +29,13 @@ class ProcessSandbox:
     """A sandbox of the process tier."""
 
     def __init__(
-        self, sandbox_id: SandboxId, launched: LaunchedSandbox, channel: GuestChannel
+        self,
+        sandbox_id: SandboxId,
+        launched: LaunchedSandbox,
+        channel: GuestChannel,
+        tier: Tier = Tier.PROCESS,
     ) -> None:
+        self._tier = tier
         self._id = sandbox_id
         self._launched = launched
         self._channel = channel
@@ -43,7 +48,7 @@ class ProcessSandbox:
     @property
     def tier(self) -> Tier:
         """Return its class of isolation."""
-        return Tier.PROCESS
+        return self._tier
 
     @property
     def walls(self) -> Sequence[Wall]:

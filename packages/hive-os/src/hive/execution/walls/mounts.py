@@ -55,6 +55,14 @@ class OwnerMap(NamedTuple):
     """The host uid that an agent has, for mounts whose owner is to look like it (as root only)."""
 
     uid: int
+    served_by_root: bool = False
+
+
+class StorePlan(NamedTuple):
+    """A folder for whoever serves the root to the agent: where it appears, and its bound."""
+
+    inside: str
+    size_bytes: int
 
 
 def build(
@@ -63,11 +71,13 @@ def build(
     owner_uid: int,
     disk_bytes: int,
     owner_map: OwnerMap | None,
+    store: StorePlan | None = None,
 ) -> dict[str, int]:
     """Build the root and move into it; return the Landlock rules that say the same.
 
     `owner_uid` is the agent's user as this process sees it. `owner_map` (as root) makes a writable
-    mount's owner look like the agent.
+    mount's owner look like the agent. With `store` another kernel serves this root to the agent: it gets a
+    folder of its own in it, and a /proc that it may write.
     """
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     sources = _open_sources(mounts)
@@ -81,7 +91,11 @@ def build(
         if _is_there_already(mount):
             continue
         _bind_plan(root, mount, sources[mount.host], owner_map, rules)
-    _proc(root, rules)
+    _proc(root, rules, writable=store is not None)
+    if store is not None:
+        (root / store.inside.lstrip("/")).mkdir(mode=0o700)
+        options = f"mode=0700,size={store.size_bytes}"
+        kernel.mount("tmpfs", str(root / store.inside.lstrip("/")), "tmpfs", _TMPFS, options)
     for source in sources.values():
         os.close(source)
     _enter(root)
@@ -189,7 +203,9 @@ def _bind_mapped(
 ) -> bool:
     """Bind with the owner shown as the agent; False where the file system cannot do it."""
     found = Path(source).stat()
-    mapping = namespaces.open_id_mapping((found.st_uid, found.st_gid), owner_map.uid)
+    mapping = namespaces.open_id_mapping(
+        (found.st_uid, found.st_gid), owner_map.uid, served_by_root=owner_map.served_by_root
+    )
     try:
         tree = kernel.call("open_tree", kernel.AT_FDCWD, os.fsencode(source),
                            kernel.OPEN_TREE_CLONE | os.O_CLOEXEC)  # fmt: skip
@@ -230,13 +246,15 @@ def _refuse_links(root: Path, target: Path) -> None:
         place = place.parent
 
 
-def _proc(root: Path, rules: dict[str, int]) -> None:
+def _proc(root: Path, rules: dict[str, int], *, writable: bool) -> None:
     """Mount the sandbox's own /proc, read-only; a machine that masks its own gives an empty one."""
     proc = root / "proc"
     proc.mkdir()
-    flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     try:
-        kernel.mount("proc", str(proc), "proc", flags, "hidepid=2")
+        kernel.mount(
+            "proc", str(proc), "proc", flags | (0 if writable else kernel.MS_RDONLY), "hidepid=2"
+        )
     except OSError:
         return
     rules["/proc"] = landlock.READ

@@ -22,6 +22,7 @@ OUTER_ROOT: Final = (
     | kernel.CLONE_NEWUTS
     | kernel.CLONE_NEWCGROUP
 )
+NOBODY: Final = 65534
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
@@ -79,11 +80,16 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
 
 
-def open_id_mapping(owner: tuple[int, int], host_uid: int) -> int:
+def open_id_mapping(owner: tuple[int, int], host_uid: int, *, served_by_root: bool = False) -> int:
     """Return a user namespace in which `owner` (uid, gid) of a file looks like `host_uid`.
 
-    A mount with it lets the agent write what belongs to the owner, and what it writes belongs to him.
+    A mount with it lets the agent write what belongs to the owner, and what it writes belongs to him. With
+    `served_by_root` root may make files there as well, which belong to nobody until it gives them to the agent.
     """
+    lines = [[f"{one} {host_uid} 1"] for one in owner]
+    if served_by_root:
+        for one, line in zip(owner, lines, strict=True):
+            line.append(f"{NOBODY if one != NOBODY else NOBODY - 1} 0 1")
     waiting, go = os.pipe()
     child = os.fork()
     if child == 0:
@@ -100,8 +106,8 @@ def open_id_mapping(owner: tuple[int, int], host_uid: int) -> int:
         if not seen:
             raise OSError(1, "no user namespace for the mapping of owners")
         _write(f"/proc/{seen}/setgroups", "deny")
-        _write(f"/proc/{seen}/uid_map", f"{owner[0]} {host_uid} 1")
-        _write(f"/proc/{seen}/gid_map", f"{owner[1]} {host_uid} 1")
+        _write(f"/proc/{seen}/uid_map", "\n".join(lines[0]))
+        _write(f"/proc/{seen}/gid_map", "\n".join(lines[1]))
         return os.open(f"/proc/{seen}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(waiting)

@@ -46,7 +46,8 @@ class SizePlan(NamedTuple):
 class SandboxPlan(NamedTuple):
     """One sandbox. It does not start without the walls in `demanded`; those in `without` are left out.
 
-    With `streams` its standard input and output are pipes of the node's; without, its input is empty and
+    With `runsc` (its path, then the first process inside, which starts the command)
+    the command runs on a kernel of its own, and its turns are its standard input. With `streams` its standard input and output are pipes of the node's; without, its input is empty and
     what it prints are lines.
     """
 
@@ -60,6 +61,7 @@ class SandboxPlan(NamedTuple):
     demanded: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     streams: bool = False
+    runsc: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the plan as bytes."""
@@ -69,7 +71,7 @@ class SandboxPlan(NamedTuple):
 def read_plan(data: bytes) -> SandboxPlan:
     """Return the plan that `SandboxPlan.encode` wrote."""
     name, argv, environment, mounts, routes, sizes, directory, *rest = json.loads(data)
-    demanded, without, streams = rest
+    demanded, without, streams, runsc = rest
     return SandboxPlan(
         name=name,
         argv=tuple(argv),
@@ -81,4 +83,5 @@ def read_plan(data: bytes) -> SandboxPlan:
         demanded=tuple(demanded),
         without=tuple(without),
         streams=bool(streams),
+        runsc=tuple(runsc),
     )
