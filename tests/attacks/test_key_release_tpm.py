@@ -53,7 +53,7 @@ async def test_a_machine_that_measured_something_else_gets_nothing(tmp_path, kin
         told = await host.why_refused(nonce, guest.public, evidence(nonce, registers=(0, 7)))
         assert "other registers" in told
         nonce = asked()
-        sealed = await host.release.release(nonce, guest.public, evidence(nonce))
+        sealed = await host.release.release("payroll", nonce, guest.public, evidence(nonce))
         assert guest.opened(sealed, nonce) == KEY
         host.noted.clear()
         tpm.measure(16)

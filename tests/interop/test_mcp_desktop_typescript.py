@@ -14,7 +14,9 @@ from tests.interop.test_mcp_desktop_agents import Doorman, House
 
 from hive.core.clock import SystemClock
 from hive.core.settings import Settings
+from hive.execution.ports import TurnDone
 from hive.protocols.mcp.front.app import McpFront
+from hive.testing.a2a_door import streamer
 from hive.testing.loopback import serve_app
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +51,21 @@ def program():
 
 
 @pytest.fixture
-async def house(anyio_backend):
+async def house(anyio_backend, tmp_path):
+    heard = anyio.Path(tmp_path / "heard")
+
+    async def until_heard(turn):
+        """Answer only after the program has heard of progress: what comes in one piece with the answer, v1 drops."""
+        async for event in streamer(turn):
+            tries = 2000 if isinstance(event, TurnDone) else 0
+            while tries > 0 and not await heard.exists():
+                tries -= 1
+                await anyio.sleep(0.01)
+            yield event
+
     house = House()
+    house.heard = heard
+    house.gate.functions["streamer"] = until_heard
     front = McpFront(
         service_for=house.service_for, doorman=Doorman(), settings=Settings(), clock=SystemClock()
     )
@@ -66,7 +81,18 @@ async def run(program, house, client, way, agent, more):
     arguments = json.dumps({"message": "hello"})
     with anyio.fail_after(60):
         done = await anyio.run_process(
-            ["node", str(program), client, way, target, "alice", "ask", arguments, more],
+            [
+                "node",
+                str(program),
+                client,
+                way,
+                target,
+                "alice",
+                "ask",
+                arguments,
+                more,
+                str(house.heard),
+            ],
             check=False,
         )
     assert done.returncode == 0, done.stderr.decode()
@@ -81,7 +107,6 @@ async def test_a_typescript_program_uses_an_agent(house, program, client, way):
     assert seen["tools"][0]["name"] == "ask"
     assert "piece 0 piece 1 piece 2" in seen["result"]["content"][0]["text"]
     assert seen["result"]["structuredContent"]["state"] == "completed"
-    # What comes in one piece with the answer, this client drops.
     assert seen["progress"]
     assert "streamer" in seen["read"]["contents"][0]["text"]
     assert seen["error"] == -32602

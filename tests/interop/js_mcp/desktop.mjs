@@ -1,7 +1,9 @@
 // One client of the official TypeScript SDK: lists, calls, answers a question, reads and prompts; prints what it saw.
-// node desktop.mjs v1|v2-legacy|v2-auto http|stdio URL-OR-COMMAND TOKEN TOOL-PARAMS QUESTION
+// node desktop.mjs v1|v2-legacy|v2-auto http|stdio URL-OR-COMMAND TOKEN TOOL PARAMS ask|prompts [FILE-MADE-ON-PROGRESS]
 
-const [sdk, way, target, token, tool, params, question] = process.argv.slice(2);
+import { writeFileSync } from "node:fs";
+
+const [sdk, way, target, token, tool, params, question, heard] = process.argv.slice(2);
 
 async function parts() {
   if (sdk === "v1") {
@@ -41,7 +43,10 @@ seen.tools = (await client.listTools()).tools;
 seen.progress = [];
 const call = (name, given) =>
   client.callTool({ name, arguments: given }, ...(sdk === "v1" ? [undefined] : []), {
-    onprogress: (one) => seen.progress.push(one.message),
+    onprogress: (one) => {
+      seen.progress.push(one.message);
+      if (heard) writeFileSync(heard, "");
+    },
   });
 seen.result = await call(tool, JSON.parse(params));
 if (question === "ask") {
