@@ -17,11 +17,18 @@ import a2a.client  # noqa: F401
 import pytest
 from anyio._backends import _asyncio as asyncio_backend
 from anyio.from_thread import start_blocking_portal
+from hypothesis import settings as properties
 
 from hive.engines import Migration
 from hive.engines.ports import Database, Messaging
 from hive.testing.engines import DatabaseServer, open_messaging
 from hive.testing.engines import database_server as running_database_server
+
+# The same examples on every machine: what fails in one place can be looked at in another.
+# `./scripts/test --hypothesis-profile=new` draws others.
+properties.register_profile("new", derandomize=False)
+properties.register_profile("same", derandomize=True)
+properties.load_profile("same")
 
 PEERS = (
     "unit/test_mcp_guest",
