@@ -32,9 +32,9 @@ def make_wheel(
             data = text if isinstance(text, bytes) else text.encode()
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             record.append(f"{path},sha256={digest},{len(data)}")
-            archive.writestr(path, data)
+            archive.writestr(zipfile.ZipInfo(path), data)
         record.append(f"{info}/RECORD,,")
-        archive.writestr(f"{info}/RECORD", "\n".join(record) + "\n")
+        archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "\n".join(record) + "\n")
     return target.getvalue()
 
 
