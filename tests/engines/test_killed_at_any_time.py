@@ -65,7 +65,7 @@ async def until_back(ask):
 
 async def another(database, pid):
     """Ask who answers; a process of the dead server that has not noticed yet is not the new one."""
-    if (await database.report()).pids[0] == pid:
+    if pid in ((await database.report()).pids or (pid,)):
         raise EngineUnavailableError("The killed server still answers.")
 
 
