@@ -220,3 +220,10 @@ async def test_a_leftover_that_is_really_ours_is_ended(tmp_path):
         assert await leftover.wait() == -signal.SIGTERM
     assert not file.exists()
     assert not await end_leftover(file, (signal.SIGTERM,))
+
+
+async def test_a_connection_that_broke_as_it_was_given_back_hurts_nobody(tmp_path):
+    """The pool has taken it back by itself, in the moment between; asyncpg calls that an internal error."""
+    async with open_database(tmp_path) as database:
+        await database.fetch("SELECT 1")
+        database._kept._holder._in_use = None

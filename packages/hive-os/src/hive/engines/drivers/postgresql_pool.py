@@ -156,7 +156,7 @@ class PostgresqlDatabase:
                 suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
             ):
                 if kept is not None:
-                    await pool.release(kept)
+                    await _given_back(pool, kept)
                 await pool.close()
             pool.terminate()
 
@@ -304,6 +304,9 @@ def _is_gone(connection: asyncpg.Connection) -> bool:
 
 
 async def _given_back(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
-    # A connection that broke is of no more use; why it broke was raised already.
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    # A connection that broke is of no more use; why it broke was raised already. One that broke at rest is out of the
+    # pool's hands before anybody gives it back, which asyncpg calls an internal error.
+    with suppress(
+        asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError
+    ):
         await pool.release(connection)
