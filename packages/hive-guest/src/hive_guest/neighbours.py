@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from hive_guest.a2a_wire import Address
+
 AGENT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 AGENTS_PATH: Final = "/a2a"
 TIMEOUT_S: Final = 300.0
@@ -26,14 +28,24 @@ def ask(agent: str, text: str, timeout_s: float | None) -> str:
         AgentCallError: the agent could not be asked, refused, failed, or asks something itself.
 
     """
+    return ask_at(gate_address(), _headers(), agent, text, timeout_s or _left())
+
+
+def ask_at(gate: Address, headers: dict[str, str], agent: str, text: str, timeout_s: float) -> str:
+    """Send a text to another agent through a gate and return the text of its answer.
+
+    Raises:
+        AgentCallError: the agent could not be asked, refused, failed, or asks something itself.
+
+    """
     if not AGENT_NAME.fullmatch(agent):
         message = f"{agent!r} is not the name of an agent"
         raise AgentCallError(message)
-    endpoint = A2AEndpoint(gate_address(), f"{AGENTS_PATH}/{agent}", "1.0", _headers())
+    endpoint = A2AEndpoint(gate, f"{AGENTS_PATH}/{agent}", "1.0", headers)
     message_id = os.urandom(16).hex()
     said = {"messageId": message_id, "role": "ROLE_USER", "parts": [{"text": text}]}
     try:
-        answer = endpoint.send(said, timeout_s=timeout_s or _left())
+        answer = endpoint.send(said, timeout_s=timeout_s)
     except WireError as error:
         message = f"{agent} could not be asked: {error}"
         raise AgentCallError(message) from error

@@ -15,6 +15,7 @@ from hive_guest.tool_headers import KnownMarks, header_value, headers_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Final
 
 REVISION: Final = "2026-07-28"
@@ -24,7 +25,7 @@ PAGES_MAX: Final = 100
 SERVER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PREFIX: Final = "io.modelcontextprotocol/"
 _HEADER_MISMATCH: Final = -32020
-_MARKS: Final = KnownMarks()
+_GATES: Final[list[ToolGate]] = []
 
 
 class ToolCallError(Exception):
@@ -39,6 +40,97 @@ class ToolCallError(Exception):
         self.code = code
 
 
+class ToolGate:
+    """The gate's tools for whoever holds `handle`; `connect` opens a connection that waits that many seconds at most."""
+
+    def __init__(self, connect: Callable[[float], HTTPConnection], handle: str) -> None:
+        self._connect = connect
+        self.handle = handle
+        self._marks = KnownMarks()
+
+    def tools(self, server: str = "") -> list[dict[str, Any]]:
+        """Return the tools that may be used; with `server` those of one, under their own names.
+
+        Raises:
+            ToolCallError: the node did not answer.
+
+        """
+        found: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {}
+        for _ in range(PAGES_MAX):
+            page = self._ask("tools/list", asked, server)
+            found += page.get("tools") or ()
+            if not page.get("nextCursor"):
+                break
+            asked = {"cursor": page["nextCursor"]}
+        self._marks.learn(server, found)
+        return found
+
+    def use(self, name: str, /, arguments: dict[str, Any], *, server: str = "") -> Any:
+        """Call a tool: return its structured answer where it has one, else its text.
+
+        Raises:
+            ToolCallError: it could not be called, was refused, or failed.
+
+        """
+        result = self._called(name, arguments, server)
+        text = "\n".join(
+            one.get("text", "") for one in result.get("content") or () if one.get("type") == "text"
+        )
+        if result.get("isError"):
+            meta = result.get("_meta") or {}
+            raise ToolCallError(text or f"{name} failed", str(meta.get("hive/approval", "")))
+        structured = result.get("structuredContent")
+        return text if structured is None else structured
+
+    def _called(self, name: str, arguments: dict[str, Any], server: str) -> dict[str, Any]:
+        """Call a tool; where it wants arguments in headers that nobody knew of, look at it and call again.
+
+        Such a call was turned away at the node's door, before anything was done.
+        """
+        params = {"name": name, "arguments": arguments}
+        marks = self._marks.of(server, name)
+        try:
+            return self._ask("tools/call", params, server, headers_for(marks, arguments))
+        except ToolCallError as error:
+            if error.code != _HEADER_MISMATCH:
+                raise
+            self.tools(server)
+            if self._marks.of(server, name) == marks:
+                raise
+        more = headers_for(self._marks.of(server, name), arguments)
+        return self._ask("tools/call", params, server, more)
+
+    def _ask(
+        self, method: str, params: dict[str, Any], server: str, more: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        meta = {
+            f"{_PREFIX}protocolVersion": REVISION,
+            f"{_PREFIX}clientInfo": {"name": "hive-guest", "version": "1"},
+            f"{_PREFIX}clientCapabilities": {},
+        }
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+        headers = {
+            **gate_headers(self.handle),
+            "mcp-protocol-version": REVISION,
+            "mcp-method": method,
+        }
+        if "name" in params:
+            headers["mcp-name"] = header_value(params["name"])
+        headers |= more or {}
+        connection = self._connect(TIMEOUT_S)
+        try:
+            connection.request("POST", gate_path(server), json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+            raw = answer.read(ANSWER_MAX_BYTES + 1)
+            return _result(raw, answer.getheader("content-type", ""))
+        except (OSError, HTTPException, ValueError) as error:
+            message = f"the node did not answer: {type(error).__name__}"
+            raise ToolCallError(message) from error
+        finally:
+            connection.close()
+
+
 def tools(server: str = "") -> list[dict[str, Any]]:
     """Return the tools that this agent may use; with `server` those of one, under their own names.
 
@@ -46,16 +138,7 @@ def tools(server: str = "") -> list[dict[str, Any]]:
         ToolCallError: the node did not answer.
 
     """
-    found: list[dict[str, Any]] = []
-    asked: dict[str, Any] = {}
-    for _ in range(PAGES_MAX):
-        page = _ask("tools/list", asked, server)
-        found += page.get("tools") or ()
-        if not page.get("nextCursor"):
-            break
-        asked = {"cursor": page["nextCursor"]}
-    _MARKS.learn(server, found)
-    return found
+    return _own_gate().tools(server)
 
 
 def use(name: str, /, *, server: str = "", **arguments: Any) -> Any:
@@ -65,15 +148,20 @@ def use(name: str, /, *, server: str = "", **arguments: Any) -> Any:
         ToolCallError: it could not be called, was refused, or failed.
 
     """
-    result = _called(name, arguments, server)
-    text = "\n".join(
-        one.get("text", "") for one in result.get("content") or () if one.get("type") == "text"
-    )
-    if result.get("isError"):
-        meta = result.get("_meta") or {}
-        raise ToolCallError(text or f"{name} failed", str(meta.get("hive/approval", "")))
-    structured = result.get("structuredContent")
-    return text if structured is None else structured
+    return _own_gate().use(name, arguments, server=server)
+
+
+def _own_gate() -> ToolGate:
+    handle = os.environ.get("HIVE_HANDLE", "")
+    if not _GATES or _GATES[0].handle != handle:
+        _GATES[:] = [ToolGate(_to_gate, handle)]
+    return _GATES[0]
+
+
+def _to_gate(timeout_s: float) -> HTTPConnection:
+    from hive_guest.api import gate_address
+
+    return HTTPConnection(*gate_address(), timeout=timeout_s)
 
 
 def gate_path(server: str = "") -> str:
@@ -91,60 +179,13 @@ def gate_path(server: str = "") -> str:
     return f"/mcp/servers/{server}"
 
 
-def gate_headers() -> dict[str, str]:
-    """Return what every request to the gate shows."""
+def gate_headers(handle: str = "") -> dict[str, str]:
+    """Return what every request to the gate shows; without `handle`, this process's own."""
     return {
-        "authorization": f"Bearer {os.environ.get('HIVE_HANDLE', '')}",
+        "authorization": f"Bearer {handle or os.environ.get('HIVE_HANDLE', '')}",
         "content-type": "application/json",
         "accept": "application/json, text/event-stream",
     }
-
-
-def _called(name: str, arguments: dict[str, Any], server: str) -> dict[str, Any]:
-    """Call a tool; where it wants arguments in headers that nobody knew of, look at it and call again.
-
-    Such a call was turned away at the node's door, before anything was done.
-    """
-    params = {"name": name, "arguments": arguments}
-    marks = _MARKS.of(server, name)
-    try:
-        return _ask("tools/call", params, server, headers_for(marks, arguments))
-    except ToolCallError as error:
-        if error.code != _HEADER_MISMATCH:
-            raise
-        tools(server)
-        if _MARKS.of(server, name) == marks:
-            raise
-    return _ask("tools/call", params, server, headers_for(_MARKS.of(server, name), arguments))
-
-
-def _ask(
-    method: str, params: dict[str, Any], server: str, more: dict[str, str] | None = None
-) -> dict[str, Any]:
-    from hive_guest.api import gate_address
-
-    meta = {
-        f"{_PREFIX}protocolVersion": REVISION,
-        f"{_PREFIX}clientInfo": {"name": "hive-guest", "version": "1"},
-        f"{_PREFIX}clientCapabilities": {},
-    }
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
-    headers = {**gate_headers(), "mcp-protocol-version": REVISION, "mcp-method": method}
-    if "name" in params:
-        headers["mcp-name"] = header_value(params["name"])
-    headers |= more or {}
-    host, port = gate_address()
-    connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("POST", gate_path(server), json.dumps(body).encode(), headers)
-        answer = connection.getresponse()
-        raw = answer.read(ANSWER_MAX_BYTES + 1)
-        return _result(raw, answer.getheader("content-type", ""))
-    except (OSError, HTTPException, ValueError) as error:
-        message = f"the node did not answer: {type(error).__name__}"
-        raise ToolCallError(message) from error
-    finally:
-        connection.close()
 
 
 def _result(raw: bytes, kind: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
         "call": VerbRow("call:call", "Send a message to an agent and print its answer."),
         "chat": VerbRow("call:chat", "Talk with an agent, line by line."),
         "mcp": VerbRow("mcp:mcp", "Join a desktop client or editor to the node by MCP."),
+        "build": VerbRow("build:build", "Make a WebAssembly component of an agent."),
         "init": VerbRow("setup:init", "Write a small example agent."),
     },
     "Look": {

@@ -22,6 +22,7 @@ from hive.web.spend import CostQuestion
 from hive.web.values import BackupDone, Examination
 
 if TYPE_CHECKING:
+    from hive.execution.component_build import BuildOrder, BuiltComponent
     from hive.node.proofs import NodeProofs
     from hive.web.proofs import RecordLine
 
@@ -156,6 +157,19 @@ def examine(settings: Settings) -> Examination:
         from hive.node import examine as look
 
         return await look(settings)
+
+    return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
+
+
+def build(
+    settings: Settings, order: "BuildOrder", on_line: Callable[[str], None]
+) -> "BuiltComponent":
+    """Build a component; no node is needed."""
+
+    async def run() -> "BuiltComponent":
+        from hive.node.building import build_alone
+
+        return await build_alone(settings, order, on_line)
 
     return anyio.run(run, backend="asyncio", backend_options={"use_uvloop": True})
 

@@ -14,6 +14,7 @@ class StartKind(StrEnum):
     COMMAND = "command"
     A2A_COMMAND = "a2a-command"
     REMOTE = "remote"
+    COMPONENT = "component"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class EntryPoint:
 
     PYTHON: `source` is a folder, `path` a file in it, `attribute` a name in that file.
     COMMAND: `argv`, spoken to by standard input and output. A2A_COMMAND: `argv` that serves A2A on
-    the port that its environment names as `PORT`. REMOTE: `url` of an agent card.
+    the port that its environment names as `PORT`. REMOTE: `url` of an agent card. COMPONENT: `path` is a
+    WebAssembly component in the folder `source`.
     """
 
     kind: StartKind

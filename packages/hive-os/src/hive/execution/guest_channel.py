@@ -55,6 +55,7 @@ from hive.execution.ports import (
     TurnDone,
     TurnFailed,
 )
+from hive.execution.turn_line import SocketReader, TurnLine
 
 FRAMES_PER_S_MAX: Final = 2000
 FRAMES_PER_S_LASTING: Final = 800
@@ -68,22 +69,6 @@ _RANDOMNESS: Final = SystemRandomness()
 _ENDS: Final = (InputNeeded, TurnDone, TurnFailed)
 
 
-class _TurnWire(asyncio.Protocol):
-    """Hands what the event loop tells about the socket to the channel."""
-
-    def __init__(self, channel: "GuestChannel") -> None:
-        self._channel = channel
-
-    def data_received(self, data: bytes) -> None:
-        self._channel.receive(data)
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._channel.lost(exc)
-
-
 class GuestChannel:
     """Speaks the turn protocol with the guest of one sandbox, one turn at a time.
 
@@ -93,7 +78,7 @@ class GuestChannel:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.socket | None,
         *,
         frame_max_bytes: int = CONTENT_MAX_BYTES,
         frames_per_s_max: int = FRAMES_PER_S_MAX,
@@ -111,7 +96,7 @@ class GuestChannel:
         self._on_broken = on_broken
         self._clock = clock
         self._randomness = randomness
-        self._transport: asyncio.Transport | None = None
+        self._transport: TurnLine | None = None
         self._buffer = bytearray()
         self._allowance = float(frames_per_s_max)
         self._allowance_at = clock.monotonic()
@@ -186,16 +171,20 @@ class GuestChannel:
         """Close the socket; whoever waits gets a `SandboxError`."""
         if self._transport is not None:
             self._transport.abort()
-        else:
+        elif self._sock is not None:
             self._sock.close()
         self._fail(SandboxError("The sandbox was closed."))
 
+    def attach(self, line: TurnLine) -> None:
+        """Speak over a line that is open already; whoever holds its other end calls `take` and `lost`."""
+        self._transport = line
+
     async def _open(self) -> None:
-        if self._transport is None and self._error is None:
+        if self._transport is None and self._error is None and self._sock is not None:
             self._sock.settimeout(0)
             loop = asyncio.get_running_loop()
             self._transport, _ = await loop.create_unix_connection(
-                lambda: _TurnWire(self), sock=self._sock
+                lambda: SocketReader(self), sock=self._sock
             )
 
     def _begin(self, turn: Turn) -> None:
@@ -261,10 +250,21 @@ class GuestChannel:
         self._buffer += data
         try:
             while self._error is None and (body := self._take_frame()) is not None:
-                self._count(len(body))
-                self._dispatch(read_frame(body), len(body))
+                self._accept(body)
         except HiveError as error:
             self._break(error)
+
+    def take(self, body: bytes) -> None:
+        """Take one frame that came over a line; called by the event loop."""
+        try:
+            if self._error is None:
+                self._accept(body)
+        except HiveError as error:
+            self._break(error)
+
+    def _accept(self, body: bytes) -> None:
+        self._count(len(body))
+        self._dispatch(read_frame(body), len(body))
 
     def lost(self, error: Exception | None) -> None:
         """Take note that the socket is closed; called by the event loop."""

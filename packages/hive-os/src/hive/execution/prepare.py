@@ -13,6 +13,7 @@ from anyio import to_thread
 from hive.core.errors import SpecError
 from hive.core.ids import OwnerId
 from hive.core.spec import AgentSpec, EntryPoint, StartKind
+from hive.execution.components import Components
 from hive.execution.environment import Environments
 from hive.execution.environment_builder import EnvironmentPlan
 from hive.execution.environment_lock import lock_digest
@@ -33,8 +34,15 @@ class Preparer:
     """
 
     def __init__(
-        self, *, state: Path, home: Path, environments: Environments, roots: str = ""
+        self,
+        *,
+        state: Path,
+        home: Path,
+        environments: Environments,
+        roots: str = "",
+        components: Components | None = None,
     ) -> None:
+        self._components = components
         self._roots = roots if roots and Path(roots).is_file() else ""
         self._state = state
         self._home = home
@@ -53,12 +61,14 @@ class Preparer:
         Raises:
             SpecError: the staged source is missing or not what was confirmed, or no Python fits.
             BuildError: the environment did not build.
-            TierUnavailableError: the walls for the build cannot be raised.
+            TierUnavailableError: the walls for the build cannot be raised, or wasmtime is missing for a component.
 
         """
         if spec.entry.kind is StartKind.REMOTE:
             return await to_thread.run_sync(self._proxy, spec)
         source = await to_thread.run_sync(self._staged, spec)
+        if spec.entry.kind is StartKind.COMPONENT:
+            return await self._component(spec, source / spec.entry.path, on_line)
         interpreter = await to_thread.run_sync(self._interpreter, spec.python)
         python, place, digest = _bare(interpreter), "", ""
         if spec.requirements:
@@ -85,6 +95,15 @@ class Preparer:
             environment={**_environment(spec, interpreter, place), **self._trust()},
             digest=digest,
         )
+
+    async def _component(
+        self, spec: AgentSpec, source: Path, on_line: Callable[[str], None]
+    ) -> Prepared:
+        """Compile a component ahead of time; what is spawned is the compiled file."""
+        if self._components is None:
+            raise SpecError("Components cannot be prepared here.")
+        compiled = await self._components.ensure(source, on_line=on_line)
+        return Prepared(spec=spec, argv=(str(compiled),), reads=(), digest=compiled.stem)
 
     def _proxy(self, spec: AgentSpec) -> Prepared:
         """Prepare what stands for an agent that runs elsewhere: the guest alone, behind the same walls."""

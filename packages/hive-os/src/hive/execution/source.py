@@ -33,13 +33,14 @@ from hive.execution.spec_requirements import checked_requirement, read_requireme
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
 MAIN_FILES: Final = ("agent.py", "main.py", "app.py", "__main__.py")
+COMPONENT_SUFFIX: Final = ".wasm"
 SCRIPT_MAX_BYTES: Final = 4 << 20
 ARGUMENTS_MAX: Final = 200
 _ATTRIBUTE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _PLAIN_NAMES: Final = frozenset(
     {"", "agent", "app", "main", "run", "graph", "root_agent", "crew", "handle", "__main__"}
 )
-_FORMS: Final = "Known forms: ./path.py:attribute, a folder, https://host/, mcp:SERVER, or -- COMMAND ARGUMENTS."
+_FORMS: Final = "Known forms: ./path.py:attribute, ./agent.wasm, a folder, https://host/, mcp:SERVER, or -- COMMAND ARGUMENTS."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +198,8 @@ def _folder(folder: Path, attribute: str, *, home: Path, name: str) -> FoundSour
             why=f"It has no {spec_file.FILE_NAME} with an entry, and none of {', '.join(MAIN_FILES)}.",
             fix=f"Name the file (`hive run {folder.name}/FILE.py:ATTRIBUTE`).",
         )
+    if path.endswith(COMPONENT_SUFFIX) and not (attribute or declared):
+        return _component(folder, path, home=home, name=name)
     _check_visible(path, visible)
     if colon and not _ATTRIBUTE.fullmatch(declared):
         raise SpecError(
@@ -209,6 +212,8 @@ def _folder(folder: Path, attribute: str, *, home: Path, name: str) -> FoundSour
 
 
 def _file(folder: Path, file: str, attribute: str, *, home: Path, name: str) -> FoundSource:
+    if file.endswith(COMPONENT_SUFFIX):
+        return _component(folder, file, home=home, name=name)
     if not file.endswith(".py"):
         raise SpecError(
             f"{printable(file)} is no Python file.",
@@ -225,6 +230,18 @@ def _file(folder: Path, file: str, attribute: str, *, home: Path, name: str) -> 
     own = table.name if same and not attribute else ""
     derived = name or own or _derived(folder, file, attribute)
     return _found(entry, table, visible, requirements, python, name=derived, home=home)
+
+
+def _component(folder: Path, file: str, *, home: Path, name: str) -> FoundSource:
+    """Take a WebAssembly component; it sees no file, so nothing beside it but its table is read."""
+    beside = [spec_file.FILE_NAME] if (folder / spec_file.FILE_NAME).is_file() else []
+    visible = visible_named(folder, [file, *beside])
+    _check_visible(file, visible)
+    table = _table(visible, None, None)
+    entry = EntryPoint(kind=StartKind.COMPONENT, source=str(folder), path=file)
+    own = table.name if table.entry in ("", file) else ""
+    derived = name or own or _derived(folder, file, "")
+    return _found(entry, table, visible, (), "", name=derived, home=home)
 
 
 def _declared(

@@ -20,6 +20,7 @@ from hive.core.ids import SandboxId
 from hive.core.randomness import Randomness
 from hive.core.settings import Settings
 from hive.engines import Engines, Migration, load_migrations, open_engines
+from hive.execution.components import Components
 from hive.execution.environment import Environments
 from hive.execution.ports import LogLine
 from hive.execution.prepare import Preparer
@@ -257,6 +258,7 @@ def _kernel(
             home=Path.home(),
             environments=environments,
             roots=ground.settings.ssl_cert_file,
+            components=Components(ground.settings.state, tiers.builder),
         ),
         walls_min=ground.settings.walls_min,
         provenance=provenance_of(ground.settings, ground.database, ground.clock),

@@ -8,10 +8,11 @@ from typing import Final
 
 from hive.core.clock import Clock
 from hive.core.errors import TierUnavailableError
-from hive.core.grant import Grant
+from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId, OwnerId, SandboxId, new_id
 from hive.core.randomness import Randomness
-from hive.core.spec import AgentSpec
+from hive.core.spec import AgentSpec, StartKind
+from hive.execution.components import standing_alone
 from hive.execution.ports import Opening
 from hive.execution.prepare import Preparer
 from hive.execution.tiers import TierChoice, choose_tier
@@ -48,6 +49,7 @@ class TierPlacement:
             self.tiers.probes,
             walls_min=self.walls_min,
             floor=max(self.tiers.floor, spec.tier_min),
+            component=spec.entry.kind is StartKind.COMPONENT,
         )
 
     def why(self, spec: AgentSpec, grant: Grant) -> str:
@@ -74,6 +76,8 @@ class TierPlacement:
         # the same requirements. A build script may write into its cache: that one is the agent's own.
         owner = OwnerId(spec.name) if spec.allow_build else OPERATORS
         prepared = await self.preparer.prepare(spec, owner, on_line=on_line)
+        if spec.entry.kind is StartKind.COMPONENT and choice.tier is not Tier.WASM:
+            prepared = standing_alone(prepared, grant.paths)
         return Placed(
             tier=choice.tier,
             driver=self.tiers.drivers[choice.tier],

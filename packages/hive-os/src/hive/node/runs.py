@@ -246,7 +246,7 @@ class NodeRuns(RunSource):
 def _found_again(spec: AgentSpec) -> FoundSource | None:
     """Read a source from the folder that it was deployed from; None where it is another one now."""
     entry, folder, home = spec.entry, Path(spec.entry.source), Path.home()
-    if entry.kind is not StartKind.PYTHON:
+    if entry.argv:
         serves = entry.kind is StartKind.A2A_COMMAND
         return find_command(entry.argv, cwd=folder, home=home, name=spec.name, serves_a2a=serves)
     attribute = f":{entry.attribute}" if entry.attribute else ""

@@ -10,6 +10,11 @@ DRIVERS: Final[Table[SandboxDriver]] = Table(
     setting="HIVE_TIERS",
     rows=(
         DriverRow(
+            scheme="wasm",
+            target="hive.execution.drivers.wasm:WasmDriver",
+            summary="a WebAssembly component in a host process (Linux, `pip install 'hive-os[wasm]'`)",
+        ),
+        DriverRow(
             scheme="process",
             target="hive.execution.drivers.process:ProcessDriver",
             summary="a process behind namespaces, Landlock, seccomp and a cgroup (Linux)",

@@ -1,0 +1,35 @@
+;; The smallest agent: it answers every message with "here", and loops for ever when the message is longer than 999 bytes.
+(component
+  (type $said' (record (field "role" string) (field "text" string)))
+  (import "said" (type $said (eq $said')))
+  (type $turn' (record
+    (field "id" string) (field "task" string) (field "context" string) (field "text" string)
+    (field "message" string) (field "history" (list $said)) (field "timeout-ms" u64)))
+  (import "turn" (type $turn (eq $turn')))
+  (type $outcome' (variant (case "done" string) (case "ask" string)))
+  (import "outcome" (type $outcome (eq $outcome')))
+
+  (core module $m
+    (memory (export "memory") 1 16)
+    (global $next (mut i32) (i32.const 1024))
+    (data (i32.const 16) "here")
+    ;; result: ok (0), done (0), pointer, length
+    (data (i32.const 32) "\00\00\00\00\00\00\00\00\10\00\00\00\04\00\00\00")
+    (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.set $next (i32.add (local.get $at) (local.get $new)))
+      (if (i32.gt_u (global.get $next) (i32.mul (memory.size) (i32.const 65536)))
+        (then (drop (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $new) (i32.const 65536)))))))
+      (local.get $at))
+    (func (export "handle")
+      (param $id i32) (param i32) (param $task i32) (param i32) (param $context i32) (param i32)
+      (param $text i32) (param $length i32) (param $message i32) (param i32)
+      (param $history i32) (param i32) (param $timeout i64) (result i32)
+      (if (i32.gt_u (local.get $length) (i32.const 999))
+        (then (loop $for_ever (br $for_ever))))
+      (global.set $next (i32.const 1024))
+      (i32.const 32)))
+  (core instance $i (instantiate $m))
+  (func (export "handle") (param "turn" $turn) (result (result $outcome (error string)))
+    (canon lift (core func $i "handle") (memory (core memory $i "memory")) (realloc (core func $i "realloc")) string-encoding=utf8)))
