@@ -77,14 +77,15 @@ class WasmSandbox:
         return self._seat.host.launched.pid
 
     async def ready(self, timeout_s: float) -> Description:
-        """Wait until the component is instantiated.
+        """Return what it is: the host has tried the component, so there is nothing to wait for.
 
         Raises:
-            SandboxError: its host died.
-            SpecError: it does not fit the world of an agent.
+            SandboxError: it is gone already.
 
         """
-        return await self._seat.channel.ready(timeout_s)
+        if self._seat.dead.is_set():
+            raise SandboxError("The sandbox died.", why=self._seat.reason)
+        return _DESCRIPTION
 
     def run_turn(self, turn: Turn) -> AsyncIterator[GuestEvent]:
         """Run one turn; the last event is InputNeeded, TurnDone or TurnFailed.
@@ -124,6 +125,9 @@ class WasmSandbox:
 _ENGINE_WALL: Final = Wall(
     name=COMPONENT_WALL, stands=True, detail="a memory of its own and no imports but the gate's"
 )
+
+
+_DESCRIPTION: Final = Description(shape="component", streams=True)
 
 
 @dataclass(slots=True)
@@ -231,7 +235,10 @@ class WasmDriver:
             SandboxError: its host did not start, or the component does not load.
 
         """
-        kept = await self._host_of(prepared, grant, Path(opening.gate_directory).parent)
+        key = f"{prepared.spec.name}\0{prepared.digest}\0{grant.limits.memory_bytes}"
+        kept = self._hosts.get(key)
+        if kept is None or kept.host.gone:
+            kept = await self._host_of(key, prepared, Path(opening.gate_directory).parent)
         kept.used += 1
         seat = seated(kept.host, opening, grant.limits, self._clock)
         self._live[opening.sandbox_id] = seat
@@ -282,10 +289,9 @@ class WasmDriver:
         """
         raise _no_commands()
 
-    async def _host_of(self, prepared: Prepared, grant: Grant, folder: Path) -> _Kept:
+    async def _host_of(self, key: str, prepared: Prepared, folder: Path) -> _Kept:
         """Return the live host of an agent's component, or give a warm one its component."""
         compiled = Path(prepared.argv[0])
-        key = f"{prepared.spec.name}\0{prepared.digest}\0{grant.limits.memory_bytes}"
         async with self._opening:
             kept = self._hosts.get(key)
             if kept is not None and not kept.host.gone:

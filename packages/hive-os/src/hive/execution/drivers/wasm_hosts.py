@@ -5,6 +5,7 @@ instances of another agent are in another process.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -40,6 +41,7 @@ LOAD_TIMEOUT_S: Final = 30.0
 CLOSE_GRACE_S: Final = 1.0
 FRAME_MAX_BYTES: Final = 8 << 20
 COMPONENT: Final = "component.cwasm"
+_SOCKETS: Final = ("gate", "egress")
 _HEAD_BYTES: Final = 8
 
 
@@ -237,11 +239,10 @@ def seated(host: ComponentHost, opening: Opening, limits: Limits, clock: Clock) 
     channel = GuestChannel(None, on_broken=lambda error: seat.kill(str(error)), clock=clock)
     seat = host.take_seat(channel)
     channel.attach(seat)
-    for name in ("gate", "egress"):
-        source = Path(opening.gate_directory, f"{name}.sock")
-        if source.exists():
-            os.link(source, host.folder / f"{seat.number}.{name}")
-    places = [f"{GATE_INSIDE}/{seat.number}.{name}" for name in ("gate", "egress")]
+    for name in _SOCKETS:
+        with contextlib.suppress(FileNotFoundError):
+            os.link(f"{opening.gate_directory}/{name}.sock", f"{host.folder}/{seat.number}.{name}")
+    places = [f"{GATE_INSIDE}/{seat.number}.{name}" for name in _SOCKETS]
     host.send(
         seat.number,
         {
@@ -261,8 +262,9 @@ _HELLO: Final = b'{"type":"hello","v":1,"shape":"component","streams":true}'
 
 def remove_links(folder: Path, number: int) -> None:
     """Take an instance's sockets out of its host's folder."""
-    for name in ("gate", "egress"):
-        (folder / f"{number}.{name}").unlink(missing_ok=True)
+    for name in _SOCKETS:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{number}.{name}")  # noqa: PTH108 - on the way of every instance
 
 
 class HostLauncher(ProcessDriver):
