@@ -11,6 +11,7 @@ from typing import Final
 from hive.core.allow_rules import TOOL, AllowRule, cut_rules
 from hive.core.call import sha256_hex
 from hive.core.json import encode
+from hive.core.kernel_rules import KernelRule, joined
 
 
 class Tier(IntEnum):
@@ -82,7 +83,8 @@ class Grant:
     """What one sandbox may reach; empty by default.
 
     `models` and `agents` hold names or the single word `*`; `tools` holds `server.tool`, `server.*` or `*`.
-    `rules` add conditions to tools and hosts that are named there.
+    `rules` add conditions to tools and hosts that are named there. `kernel` only ever takes away: what the
+    kernel refuses whatever stands in the other fields.
     """
 
     paths: tuple[PathRule, ...] = ()
@@ -95,6 +97,7 @@ class Grant:
     packages: bool = False
     limits: Limits = field(default_factory=Limits)
     rules: tuple[AllowRule, ...] = ()
+    kernel: tuple[KernelRule, ...] = ()
 
     def cut(self, ceiling: "Grant") -> "Grant":
         """Return what both grants allow; never wider than either."""
@@ -111,6 +114,7 @@ class Grant:
             rules=tuple(
                 sorted((*cut_rules(self.rules, ceiling.rules), *_cut_passed_on(self, ceiling)))
             ),
+            kernel=joined(self.kernel, ceiling.kernel),
         )
 
     def allows_host(self, host: str, port: int) -> bool:
