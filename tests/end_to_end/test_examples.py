@@ -13,6 +13,7 @@ import pytest
 
 from hive.core.task import TaskState
 from hive.testing.node_process import HIVE, NodeProcess, node_process
+from tests.wasm_rig import needs_wasmtime
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 BUILD_TIMEOUT_S = 600.0
@@ -37,8 +38,15 @@ def rows_without_a_node() -> list[tuple[str, str]]:
     return re.findall(r"\| `python ([^`]+)` \| `python ([^`]+)` \|", page)
 
 
+def rows_to_build() -> list[tuple[str, str, str]]:
+    page = (EXAMPLES / "README.md").read_text()
+    return re.findall(
+        r"\| `hive build ([^`]+)`, `hive run ([^`]+)` \| `hive call ([^`]+)` \|", page
+    )
+
+
 def test_every_example_stands_in_the_table():
-    told = " ".join(run for run, _ in (*rows(), *rows_without_a_node()))
+    told = " ".join(row[0] for row in (*rows(), *rows_to_build(), *rows_without_a_node()))
     there = {path.name for path in EXAMPLES.iterdir()} - {"README.md", "__pycache__"}
     assert there
     assert {name for name in there if name not in told} == set()
@@ -175,3 +183,11 @@ def test_watching_a_command_of_the_system_watches_the_folder_and_not_the_system(
     shell = shutil.which("sh") or "/bin/sh"
     order = DeployOrder(source="", folder=str(tmp_path), argv=[shell, "-c", "cat"])
     assert [path for path, _ in _stamps(order)] == [str(tmp_path / "words.txt")]
+
+
+@needs_wasmtime
+@pytest.mark.parametrize(("build", "run", "call"), rows_to_build())
+def test_an_example_is_built_runs_and_answers(node, tmp_path, build, run, call):
+    node.hive("build", str(EXAMPLES / build), cwd=tmp_path, timeout_s=BUILD_TIMEOUT_S)
+    node.hive("run", "--yes", run, cwd=tmp_path, timeout_s=BUILD_TIMEOUT_S)
+    assert "Ada" in node.hive("call", *call.split())

@@ -8,6 +8,7 @@ An agent needs to know nothing of it. One that wants more than text in and text 
     log(text)       write to the agent's log
     call(agent, text), agents()   ask other agents, find them
     hive_guest.tools: use(name, ...), tools()   call tools, find them
+    hive_guest.values: get, put, forget, keys, need   keep values by name; begin again with stronger walls
     part(...)       one piece of an answer that is not plain text
 """
 

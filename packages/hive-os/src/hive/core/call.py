@@ -16,6 +16,8 @@ from hive.core.json import Json
 
 NO_OWNER: Final = OwnerId("")
 WORKLOAD: Final = "spiffe://"
+OWN: Final = "own/"
+"""Begins the target of a call that touches what an agent keeps for itself."""
 
 
 class Verb(StrEnum):

@@ -82,7 +82,8 @@ class Limits:
 class Grant:
     """What one sandbox may reach; empty by default.
 
-    `models` and `agents` hold names or the single word `*`; `tools` holds `server.tool`, `server.*` or `*`.
+    `models` and `agents` hold names or the single word `*`; `tools` holds `server.tool`, `server.*` or `*`;
+    `tiers` holds names of stronger tiers that it may move up to while it works.
     `rules` add conditions to tools and hosts that are named there. `kernel` only ever takes away: what the
     kernel refuses whatever stands in the other fields.
     """
@@ -93,6 +94,7 @@ class Grant:
     models: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
     gpu: bool = False
     packages: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -108,6 +110,7 @@ class Grant:
             models=_cut_names(self.models, ceiling.models),
             agents=_cut_names(self.agents, ceiling.agents),
             tools=_cut_tools(self.tools, ceiling.tools),
+            tiers=_cut_names(self.tiers, ceiling.tiers),
             gpu=self.gpu and ceiling.gpu,
             packages=self.packages and ceiling.packages,
             limits=self.limits.cut(ceiling.limits),
@@ -133,6 +136,10 @@ class Grant:
         """Tell whether the sandbox may call a tool, given as `server.tool`."""
         server = tool.partition(".")[0]
         return ANY in self.tools or tool in self.tools or f"{server}.{ANY}" in self.tools
+
+    def allows_tier(self, tier: str) -> bool:
+        """Tell whether the sandbox may be exchanged for one of a stronger tier."""
+        return ANY in self.tiers or tier in self.tiers
 
     @property
     def digest(self) -> str:

@@ -55,6 +55,7 @@ def open_ceiling(*, limits: Limits | None = None) -> Grant:
         models=(ANY,),
         agents=(ANY,),
         tools=(ANY,),
+        tiers=(ANY,),
         gpu=True,
         packages=True,
         limits=limits or Limits(),
@@ -136,6 +137,7 @@ def grant_lines(grant: Grant) -> list[str]:
         ("asks", grant.models),
         ("calls", grant.agents),
         ("uses", grant.tools),
+        ("moves up to", grant.tiers),
     ):
         lines += [_name_line(what, one) for one in names]
     lines += [_rule_line(rule) for rule in grant.rules]
@@ -147,7 +149,13 @@ def grant_lines(grant: Grant) -> list[str]:
     return [plain_text(line)[:LINE_MAX_CHARS] for line in lines]
 
 
-_NOUN: Final = {"runs": "program", "asks": "model", "calls": "agent", "uses": "tool"}
+_NOUN: Final = {
+    "runs": "program",
+    "asks": "model",
+    "calls": "agent",
+    "uses": "tool",
+    "moves up to": "tier",
+}
 
 
 def _name_line(verb: str, name: str) -> str:

@@ -59,6 +59,7 @@ class NeedsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     models: tuple[str, ...] = ("*",)
     agents: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    tiers: tuple[Literal["process", "gvisor", "microvm"], ...] = ()
     tool: tuple[dict[str, str | bool | dict[str, str]], ...] = ()
     host: tuple[dict[str, str | bool | dict[str, str]], ...] = ()
     gpu: bool = False
@@ -148,6 +149,7 @@ def needs_of(table: SpecTable, *, folder: Path, home: Path) -> Grant:
         models=_names(needs.models, "needs.models"),
         agents=tuple(one if one == "*" else _agent(one) for one in needs.agents),
         tools=tuple(dict.fromkeys(tool_name(one) for one in (*needs.tools, *ruled_tools))),
+        tiers=tuple(dict.fromkeys(needs.tiers)),
         gpu=needs.gpu,
         packages=needs.packages,
         limits=Limits(**given),

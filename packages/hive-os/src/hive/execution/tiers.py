@@ -92,7 +92,8 @@ def _objection(tier: Tier, grant: Grant, *, component: bool) -> str:
     if tier is Tier.WASM:
         if not component:
             return "not a component"
-        needed = [what for what, asked in _ambient(grant) if asked]
+        # Where it may move up, what this tier has not is there when it asks for it.
+        needed = [] if grant.tiers else [what for what, asked in _ambient(grant) if asked]
         return f"it has no {', no '.join(needed)}" if needed else ""
     if grant.gpu and tier is not Tier.MICROVM:
         return "it does not separate a GPU"
@@ -111,5 +112,9 @@ def _ambient(grant: Grant) -> tuple[tuple[str, bool], ...]:
 def _praise(tier: Tier, grant: Grant) -> str:
     asked = [what for what, given in _ambient(grant) if given]
     if tier is Tier.WASM:
-        return "a component without ambient needs"
+        return (
+            f"may move up to {', '.join(grant.tiers)}"
+            if grant.tiers
+            else "a component without ambient needs"
+        )
     return f"covers {', '.join(asked)}" if asked else "covers code of any kind"

@@ -5,20 +5,21 @@ Its calls are served from a record (`kernel.playback`); what it may write on dis
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 import anyio
 
+from hive.core.call import Verb
 from hive.core.errors import StateError
-from hive.core.grant import Access, Grant
-from hive.core.ids import SandboxId, TurnId, new_id
+from hive.core.grant import Access, Grant, Tier
+from hive.core.ids import SandboxId
 from hive.execution.ports import LogLine, Sandbox
 from hive.kernel.host_parts import HostParts
 from hive.kernel.jobs import TurnEnd, TurnJob
 from hive.kernel.places import Placed
 from hive.kernel.playback import Playback
 from hive.kernel.slots import open_slot
+from hive.kernel.turn_begin import begun
 from hive.kernel.turn_run import TurnRun
 from hive.kernel.turns import RunningTurn
 
@@ -64,26 +65,12 @@ class SideRuns:
     async def _run(
         self, job: TurnJob, playback: Playback, grant: Grant, placed: Placed, parts: HostParts
     ) -> TurnEnd:
-        async with open_slot(parts, placed.prepared.spec, grant, placed.prepared) as slot:
+        place = placed.at_least(_moved_to(playback))
+        async with open_slot(parts, grant, place) as slot:
             self._live[slot.id] = slot.sandbox
             try:
                 await slot.sandbox.ready(READY_TIMEOUT_S)
-                now = parts.clock.now()
-                turn = RunningTurn(
-                    id=TurnId(new_id(parts.clock, parts.randomness)),
-                    sandbox=slot.id,
-                    agent=job.agent,
-                    owner=job.owner,
-                    task=job.task,
-                    call=job.call.id,
-                    trace=job.call.trace,
-                    deadline=now + timedelta(seconds=grant.limits.turn_timeout_s),
-                    grant=grant,
-                    ancestors=job.ancestors,
-                    ancestor_tasks=job.ancestor_tasks,
-                    playback=playback,
-                    warrant=job.warrant,
-                )
+                turn = begun(parts, job, slot.id, grant, playback=playback)
                 run = TurnRun(
                     job=job,
                     turn=turn,
@@ -117,6 +104,12 @@ async def _until_it_leaves(
         return ends[0]
     finally:
         parts.turns.end(turn)
+
+
+def _moved_to(playback: Playback) -> Tier | None:
+    """Return the tier that the recorded run moved up to: its replay begins there."""
+    named = [step.target.upper() for step in playback.steps if step.verb == Verb.SPAWN]
+    return max((Tier[one] for one in named if one in Tier.__members__), default=None)
 
 
 def _reading(grant: Grant) -> Grant:

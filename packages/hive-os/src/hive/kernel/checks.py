@@ -7,7 +7,7 @@ stranger costs little; `INFORMED` judges with the facts that were fetched once.
 from collections.abc import Awaitable
 from typing import Final, Protocol, TypeAlias
 
-from hive.core.call import Call, Obligation, PrincipalKind, Refused, Verb
+from hive.core.call import OWN, Call, Obligation, PrincipalKind, Refused, Verb
 from hive.core.clock import Clock
 from hive.core.grant import PROVIDER_TOOL
 from hive.core.settings import Settings
@@ -15,6 +15,15 @@ from hive.kernel.ports import PROVIDER_TOOLS, AgentState, CallFacts
 from hive.kernel.turns import CHAIN_DEPTH_MAX
 
 _NO_PROVIDER_TOOLS: Final = f"its grant does not name {PROVIDER_TOOL}, and the model's provider would search or run tools for it"
+
+_NOUNS: Final = {
+    Verb.ASK: "model",
+    Verb.REACH: "host",
+    Verb.SEND: "agent",
+    Verb.SPAWN: "tier",
+    Verb.RECALL: "memory",
+    Verb.REMEMBER: "memory",
+}
 
 Finding: TypeAlias = Refused | Obligation | tuple[Obligation, ...] | None
 """What a check has to say: an objection, what is owed, or nothing."""
@@ -118,10 +127,14 @@ class GrantCheck:
             allowed = facts.grant.allows_agent(call.target)
         elif call.verb is Verb.INVOKE:
             allowed = facts.grant.allows_tool(call.target)
+        elif call.verb in (Verb.RECALL, Verb.REMEMBER):
+            allowed = call.target.startswith(OWN)
+        elif call.verb is Verb.SPAWN:
+            allowed = facts.grant.allows_tier(call.target)
         if allowed:
             return None
-        what = {Verb.ASK: "model", Verb.REACH: "host", Verb.SEND: "agent"}.get(call.verb, "tool")
-        return Refused(check=self.name, reason=f"its grant does not name the {what} {call.target}")
+        reason = f"its grant does not name the {_NOUNS.get(call.verb, 'tool')} {call.target}"
+        return Refused(check=self.name, reason=reason)
 
 
 class LineageCheck:

@@ -84,6 +84,8 @@ class Entrance:
         """Return what the record holds for a call, None to go on live, or why it may not."""
         if turn is None or turn.parked:
             return None
+        if turn.rises is not None:
+            return Refused(check="tier", reason="this turn goes on in a stronger tier")
         if turn.playback is not None:
             served = turn.playback.serve(call, arguments)
             if served is not None:

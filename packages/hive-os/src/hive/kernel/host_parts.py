@@ -11,7 +11,7 @@ from hive.core.clock import Clock
 from hive.core.ids import OwnerId, SandboxId
 from hive.core.randomness import Randomness
 from hive.core.task import Message
-from hive.execution.ports import Sandbox, SandboxDriver
+from hive.execution.ports import Sandbox
 from hive.kernel.feed import TaskFeed
 from hive.kernel.flows import Flows
 from hive.kernel.jobs import TurnJob
@@ -36,7 +36,6 @@ MCP_ADDRESS: Final = "HIVE_MCP_URL"
 class HostParts:
     """What every hosted agent needs of the node."""
 
-    driver: SandboxDriver
     gates: GateListener
     turns: TurnBook
     feed: TaskFeed

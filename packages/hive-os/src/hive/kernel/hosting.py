@@ -5,10 +5,11 @@ traces of something that went on calling after its turn, cost it its life.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -17,21 +18,22 @@ from anyio.abc import TaskGroup
 
 from hive.core.errors import SandboxError, SpecError
 from hive.core.grant import Grant, Tier
-from hive.core.ids import ContextId, SandboxId, TaskId, TurnId, new_id
+from hive.core.ids import ContextId, SandboxId, TaskId
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, StatusChanged, TaskState
 from hive.execution.ports import (
     Description,
-    Prepared,
     Sandbox,
     Wall,
 )
 from hive.kernel.host_parts import HostParts, Slot, first_error
 from hive.kernel.jobs import Ending, TurnEnd, TurnJob, TurnQueue, left_record
 from hive.kernel.patience import patiently
+from hive.kernel.places import Placed
 from hive.kernel.ports import AgentState, AgentView
 from hive.kernel.recovery import ATTEMPTS_MAX
 from hive.kernel.slots import open_slot
+from hive.kernel.turn_begin import begun
 from hive.kernel.turn_run import TurnRun
 from hive.kernel.turns import RunningTurn
 
@@ -41,6 +43,7 @@ RESTARTS_MAX: Final = 6
 BACKOFF_FIRST_S: Final = 0.2
 BACKOFF_MAX_S: Final = 10.0
 DATABASE_TIMEOUT_S: Final = 60.0
+RAISED_MAX: Final = 1024
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,8 +52,7 @@ class HostedAgent:
 
     spec: AgentSpec
     grant: Grant
-    tier: Tier
-    prepared: Prepared
+    placed: Placed
     parts: HostParts
     state: AgentState = AgentState.STARTING
     reason: str = ""
@@ -64,6 +66,7 @@ class HostedAgent:
     _held: dict[TaskId, TurnJob] = field(default_factory=dict)
     _slots: dict[SandboxId, Slot] = field(default_factory=dict)
     _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _raised: "OrderedDict[ContextId, Tier]" = field(default_factory=OrderedDict)
     _settled: anyio.Event = field(default_factory=anyio.Event)
     _gone: anyio.Event = field(default_factory=anyio.Event)
     _idle: anyio.Event = field(default_factory=anyio.Event)
@@ -74,7 +77,7 @@ class HostedAgent:
             spec=self.spec,
             grant=self.grant,
             state=self.state,
-            tier=self.tier,
+            tier=self.placed.tier,
             walls=self.walls,
             description=self.description,
             sandboxes=len(self._slots),
@@ -89,6 +92,11 @@ class HostedAgent:
     def sandboxes(self) -> tuple[Sandbox, ...]:
         """Return its live sandboxes."""
         return tuple(slot.sandbox for slot in self._slots.values())
+
+    @property
+    def above(self) -> tuple[Placed, ...]:
+        """Return the stronger tiers that its turns may move up to."""
+        return self.placed.above
 
     async def serve(self) -> None:
         """Work until it is stopped."""
@@ -193,7 +201,7 @@ class HostedAgent:
                 waiting = self._hold(await self.queue.take(None))
             eager = False
             try:
-                async with self._opened() as slot:
+                async with self._opened(self._place_of(waiting)) as slot:
                     self.description = await slot.sandbox.ready(READY_TIMEOUT_S)
                     self._loaded(slot)
                     failures = 0
@@ -216,6 +224,10 @@ class HostedAgent:
             return False
         self._broken(str(error))
         return True
+
+    def _place_of(self, job: TurnJob | None) -> Placed:
+        """Return where a turn runs: a conversation that moved up stays there."""
+        return self.placed.at_least(None if job is None else self._raised.get(job.context))
 
     def _hold(self, job: TurnJob) -> TurnJob:
         """Keep a turn in sight that is in no queue and does not run yet."""
@@ -240,8 +252,8 @@ class HostedAgent:
         self._settled.set()
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Slot]:
-        async with open_slot(self.parts, self.spec, self.grant, self.prepared) as slot:
+    async def _opened(self, placed: Placed) -> AsyncIterator[Slot]:
+        async with open_slot(self.parts, self.grant, placed) as slot:
             self._slots[slot.id] = slot
             try:
                 yield slot
@@ -260,6 +272,8 @@ class HostedAgent:
                     self._put_back(job)
                     await anyio.sleep_forever()
                 if slot.owner not in (None, job.owner) or self.parts.turns.strays(slot.id):
+                    break
+                if slot.sandbox.tier is not self._place_of(job).tier:
                     break
                 slot.owner = job.owner
                 usable = await self._run(slot, job, tasks)
@@ -303,13 +317,17 @@ class HostedAgent:
         )
         try:
             end = left_record(job, await self._turn(slot, job, turn, run, tasks))
-            again = end.ending is Ending.DIED and not job.canceled.is_set()
+            again = end.ending in (Ending.DIED, Ending.RISES) and not job.canceled.is_set()
             if again or not await self._recorded(job, end):
                 await self._again(job, end)
         finally:
             self._running.pop(job.task, None)
             self._idle.set()
-        return not run.killed and end.ending not in (Ending.DIED, Ending.PARKED)
+        return not run.killed and end.ending not in (
+            Ending.DIED,
+            Ending.PARKED,
+            Ending.RISES,
+        )
 
     async def _turn(
         self, slot: Slot, job: TurnJob, turn: RunningTurn, run: TurnRun, tasks: TaskGroup
@@ -341,24 +359,7 @@ class HostedAgent:
         return await patiently(partial(self.parts.history, job), timeout_s=DATABASE_TIMEOUT_S)
 
     def _begin(self, slot: Slot, job: TurnJob) -> RunningTurn:
-        now = self.parts.clock.now()
-        limit = now + timedelta(seconds=self.grant.limits.turn_timeout_s)
-        turn = RunningTurn(
-            id=TurnId(new_id(self.parts.clock, self.parts.randomness)),
-            sandbox=slot.id,
-            agent=self.spec.name,
-            owner=job.owner,
-            task=job.task,
-            call=job.call.id,
-            trace=job.call.trace,
-            deadline=limit,
-            grant=self.grant,
-            ancestors=job.ancestors,
-            ancestor_tasks=job.ancestor_tasks,
-            rerun=job.rerun,
-            playback=job.playback,
-            warrant=job.warrant,
-        )
+        turn = begun(self.parts, job, slot.id, self.grant)
         self.parts.turns.begin(turn)
         self._held.pop(job.task, None)
         self._running[job.task] = job
@@ -368,18 +369,23 @@ class HostedAgent:
                 task_id=job.task,
                 context_id=ContextId(job.context),
                 state=TaskState.WORKING,
-                at=now,
+                at=self.parts.clock.now(),
             ),
         )
         return turn
 
     async def _again(self, job: TurnJob, end: TurnEnd) -> None:
-        if job.attempt >= ATTEMPTS_MAX:
+        if job.attempt >= ATTEMPTS_MAX and end.ending is not Ending.RISES:
             reason = f"its turn was cut short {job.attempt} times; the last time: {end.reason}"
             await self._recorded(job, TurnEnd(ending=Ending.FAILED, reason=reason))
             return
         try:
-            self.queue.put(await self.parts.rerun(job), first=True)
+            begins = await self.parts.rerun(job)
+            if end.tier is not None:
+                self._raised[job.context] = end.tier
+                if len(self._raised) > RAISED_MAX:
+                    self._raised.popitem(last=False)
+            self.queue.put(begins, first=True)
         except Exception:
             # It stays open in the ledger, so the next start of the agent takes it up.
             log.exception("turn.not_taken_up", extra={"agent": self.spec.name, "task": job.task})

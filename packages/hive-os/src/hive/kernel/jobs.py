@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 
 from hive.core.call import Call
+from hive.core.grant import Tier
 from hive.core.ids import AgentId, CallId, ContextId, OwnerId, TaskId
 from hive.core.task import Artifact, Message
 from hive.kernel.playback import Playback
@@ -83,23 +84,30 @@ class Ending(StrEnum):
     CANCELED = "canceled"
     PARKED = "parked"
     DIED = "died"
+    RISES = "rises"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnd:
-    """What a turn left: artifacts, and a word about why where it did not end well."""
+    """What a turn left: artifacts, and a word about why where it did not end well; `tier` is where it goes on."""
 
     ending: Ending
     artifacts: tuple[Artifact, ...] = ()
     message: Message | None = None
     reason: str = ""
     parked_call: CallId | None = None
+    tier: Tier | None = None
 
 
 def left_record(job: TurnJob, end: TurnEnd) -> TurnEnd:
     """Return the end of a turn; one that left the record it was to follow has failed, whatever it says."""
     divergence = None if job.playback is None else job.playback.divergence
-    if divergence is None or end.ending in (Ending.DIED, Ending.PARKED, Ending.CANCELED):
+    if divergence is None or end.ending in (
+        Ending.DIED,
+        Ending.PARKED,
+        Ending.CANCELED,
+        Ending.RISES,
+    ):
         return end
     reason = f"the fork left the record at step {divergence.step}: {divergence.reason}"
     return replace(end, ending=Ending.FAILED, message=None, reason=reason)

@@ -18,13 +18,19 @@ from hive.kernel.registry import Deployment
 class Placed:
     """Where an agent was placed: its tier, the tier's driver, and the artifact that is spawned.
 
-    `provenance` is what the record says of who signed it.
+    `provenance` is what the record says of who signed it. `above` are the stronger tiers that it may move up to, lowest first.
     """
 
     tier: Tier
     driver: SandboxDriver
     prepared: Prepared
     provenance: dict[str, Json] = field(default_factory=dict)
+    above: tuple["Placed", ...] = ()
+
+    def at_least(self, tier: Tier | None) -> "Placed":
+        """Return the lowest place that is strong enough; the strongest there is where none is."""
+        places = (self, *self.above)
+        return next((one for one in places if tier is None or one.tier >= tier), places[-1])
 
     def described(self, spec: AgentSpec, grant: Grant) -> dict[str, Json]:
         """Return what the record says of an agent that is deployed here."""

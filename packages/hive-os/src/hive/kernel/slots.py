@@ -5,15 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from hive.core.grant import Grant
 from hive.core.ids import SandboxId, new_id
-from hive.core.spec import AgentSpec
-from hive.execution.ports import Opening, Prepared
+from hive.execution.ports import Opening
 from hive.kernel.host_parts import HostParts, Slot, opened_with
+from hive.kernel.places import Placed
 
 
 @asynccontextmanager
-async def open_slot(
-    parts: HostParts, spec: AgentSpec, grant: Grant, prepared: Prepared
-) -> AsyncIterator[Slot]:
+async def open_slot(parts: HostParts, grant: Grant, placed: Placed) -> AsyncIterator[Slot]:
     """Spawn a sandbox whose handle is bound to its own sockets; leaving the context ends both.
 
     Raises:
@@ -23,7 +21,7 @@ async def open_slot(
     sandbox_id = SandboxId(new_id(parts.clock, parts.randomness))
     directory = parts.run_directory / sandbox_id[-12:]
     directory.mkdir(mode=0o711, parents=True, exist_ok=False)
-    handle = parts.turns.bind(sandbox_id, spec.name, grant)
+    handle = parts.turns.bind(sandbox_id, placed.prepared.spec.name, grant)
     try:
         async with AsyncExitStack() as stack:
             listening = parts.gates.listen(sandbox_id, str(directory))
@@ -33,7 +31,7 @@ async def open_slot(
                 gate_directory=str(directory),
                 environment=opened_with(handle, doors),
             )
-            spawned = parts.driver.spawn(prepared, grant, opening)
+            spawned = placed.driver.spawn(placed.prepared, grant, opening)
             sandbox = await stack.enter_async_context(spawned)
             yield Slot(sandbox=sandbox, id=sandbox_id)
     finally:

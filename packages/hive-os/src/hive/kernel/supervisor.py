@@ -22,7 +22,6 @@ from hive.core.ids import AgentId, TaskId, plain_text
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec
 from hive.core.task import Message, Task, TaskState
-from hive.execution.ports import SandboxDriver
 from hive.kernel.aside import SideRuns
 from hive.kernel.delivery import one_at_a_time
 from hive.kernel.feed import TaskFeed
@@ -251,7 +250,7 @@ class Supervisor:
     ) -> TurnEnd:
         """Run a turn from a record in a sandbox of its own. Raises StateError, SpecError, SandboxError."""
         placed = await self._placement.place(spec, grant, log.debug)
-        return await self._aside.run(job, playback, grant, placed, self._parts(placed.driver))
+        return await self._aside.run(job, playback, grant, placed, self._parts())
 
     def kill(self, agent: AgentId, reason: str) -> bool:
         """Halt an agent and kill its sandboxes at once; may be called from any thread."""
@@ -322,9 +321,8 @@ class Supervisor:
         hosted = HostedAgent(
             spec=spec,
             grant=grant,
-            tier=placed.tier,
-            prepared=placed.prepared,
-            parts=self._parts(placed.driver),
+            placed=placed,
+            parts=self._parts(),
         )
         # From here on new turns wait in its queue; what is older is taken up before it works.
         self._hosted[spec.name] = hosted
@@ -372,9 +370,8 @@ class Supervisor:
             await self._outcomes.end_at_rest(task, TaskState.FAILED, plain_text(str(error)))
             return None
 
-    def _parts(self, driver: SandboxDriver) -> HostParts:
+    def _parts(self) -> HostParts:
         return HostParts(
-            driver=driver,
             gates=self._gates,
             turns=self._turns,
             feed=self._feed,

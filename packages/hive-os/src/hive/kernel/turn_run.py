@@ -108,6 +108,8 @@ class TurnRun:
                 reason=self._turn.parked,
                 parked_call=self._turn.parked_call,
             )
+        if self._turn.rises is not None and not self._job.canceled.is_set():
+            return replace(end, ending=Ending.RISES, tier=self._turn.rises)
         if self._job.canceled.is_set() and end.ending is not Ending.DONE:
             return replace(end, ending=Ending.CANCELED, reason="canceled")
         return end

@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 
 from hive.core.call import Call, Principal, PrincipalKind, Refused, TraceContext
-from hive.core.grant import Grant
+from hive.core.grant import Grant, Tier
 from hive.core.ids import AgentId, CallId, OwnerId, SandboxId, TaskId, TurnId
 from hive.core.randomness import Randomness
 from hive.kernel.budgets import Payers
@@ -31,7 +31,7 @@ class RunningTurn:
 
     `ancestors` are the agents whose turns wait for this one, nearest last, `ancestor_tasks` their tasks. `rerun` serves recorded
     results after a crash, `playback` those of another run. `parked` is set when a *once* effect (`parked_call`) must not be
-    repeated; from then on every inner call is refused. Every inner call is held to `warrant`. `connections` are those of
+    repeated; from then on every inner call is refused. `rises` is the tier in which it begins again. Every inner call is held to `warrant`. `connections` are those of
     the `calls` that stay open to a host.
     """
 
@@ -51,6 +51,7 @@ class RunningTurn:
     warrant: Warrant | None = None
     parked: str = ""
     parked_call: CallId | None = None
+    rises: Tier | None = None
     calls: set[anyio.CancelScope] = field(default_factory=set)
     connections: set[anyio.CancelScope] = field(default_factory=set)
     over: bool = False

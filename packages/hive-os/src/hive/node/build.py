@@ -25,8 +25,10 @@ from hive.execution.environment import Environments
 from hive.execution.ports import LogLine
 from hive.execution.prepare import Preparer
 from hive.kernel.logbook import LogBook
+from hive.kernel.rising import Rising
 from hive.kernel.turns import TurnBook
 from hive.ledger.writer import LedgerWriter
+from hive.memory import Values
 from hive.node.foreign_nodes import open_registrar
 from hive.node.gates import SandboxDoors
 from hive.node.guard import GuardedValues, opened_scanner, secrets_of
@@ -49,6 +51,7 @@ from hive.node.watchdog_opening import open_watchdog
 from hive.observability.ports import SpanStore
 from hive.observability.spans import SpanFeed, Tracer
 from hive.protocols.egress import EgressDoor
+from hive.protocols.own import OwnDoor
 from hive.security.capability import WarrantBook
 from hive.security.identity.registration import NodeRegistrar
 
@@ -61,6 +64,7 @@ log: Final = logging.getLogger(__name__)
 SCHEMAS: Final = (
     "hive.ledger",
     "hive.kernel",
+    "hive.memory",
     "hive.security",
     "hive.observability",
     "hive.protocols.a2a",
@@ -151,6 +155,7 @@ async def open_node(
         ground = await _ground(stack, tasks, engines, ledger, feed, begun)
         identity, inside = await early.identity(ledger.writer), SandboxRoutes()
         kernel, placement, environments = _kernel(ground, tiers, inside, identity)
+        inside.own = _own_door(ground, kernel)
         kernel.guards.policies.spiffe_id = identity.name_of
         warrants = await open_warrants(ground, state, kernel.guards.warrants)
         relations = open_relations(stack, ground, kernel.guards.policies)
@@ -202,6 +207,14 @@ async def _ground(
         run_directory=begun.run_directory,
         scanner=await stack.enter_async_context(opened_scanner(settings, clock)),
         policy=await open_policy(stack, tasks, settings, clock, ledger.writer),
+    )
+
+
+def _own_door(ground: Ground, kernel: Kernel) -> OwnDoor:
+    return OwnDoor(
+        gate=kernel.dispatcher,
+        values=Values(ground.database),
+        rising=Rising(ground.turns, kernel.supervisor.hosted),
     )
 
 

@@ -29,6 +29,7 @@ def allowed_by(allow: Sequence[str], needs: Grant) -> Grant:
     """
     tools, hosts = dict.fromkeys(needs.tools), dict.fromkeys(needs.hosts)
     agents, models = dict.fromkeys(needs.agents), dict.fromkeys(needs.models)
+    tiers = dict.fromkeys(needs.tiers)
     rules: list[AllowRule] = []
     for text in allow:
         try:
@@ -42,6 +43,8 @@ def allowed_by(allow: Sequence[str], needs: Grant) -> Grant:
             agents[name] = None
         elif one.verb is Verb.ASK:
             models[name] = None
+        elif one.verb is Verb.SPAWN:
+            tiers[name] = None
         else:
             name, ports = split_host(one.target)
             hosts[HostRule(host=name, ports=ports or (WEB_PORT,))] = None
@@ -56,6 +59,7 @@ def allowed_by(allow: Sequence[str], needs: Grant) -> Grant:
         hosts=tuple(hosts),
         agents=tuple(agents),
         models=tuple(models),
+        tiers=tuple(tiers),
         rules=tuple(sorted((*kept, *rules))),
     )
 

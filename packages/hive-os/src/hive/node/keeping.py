@@ -54,7 +54,7 @@ async def trim_copies(
     """Remove staged sources and environments that were used longest ago and belong to no agent."""
     while True:
         await anyio.sleep(SETTLE_S)
-        built = frozenset(one.prepared.digest for one in supervisor.hosted())
+        built = frozenset(one.placed.prepared.digest for one in supervisor.hosted())
         try:
             deployed = frozenset(one.spec.digest for one in await registry.all())
             await to_thread.run_sync(trim_sources, settings.state, deployed)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +13,9 @@ from hive.core.ids import AgentId, OwnerId, SandboxId, new_id
 from hive.core.randomness import Randomness
 from hive.core.spec import AgentSpec, StartKind
 from hive.execution.components import standing_alone
-from hive.execution.ports import Opening
+from hive.execution.ports import Opening, Prepared
 from hive.execution.prepare import Preparer
-from hive.execution.tiers import TierChoice, choose_tier
+from hive.execution.tiers import TierChoice, TierStep, choose_tier, explain_tiers
 from hive.kernel.places import Placed
 from hive.kernel.ports import GateListener
 from hive.kernel.turns import TurnBook
@@ -76,13 +76,26 @@ class TierPlacement:
         # the same requirements. A build script may write into its cache: that one is the agent's own.
         owner = OwnerId(spec.name) if spec.allow_build else OPERATORS
         prepared = await self.preparer.prepare(spec, owner, on_line=on_line)
-        if spec.entry.kind is StartKind.COMPONENT and choice.tier is not Tier.WASM:
-            prepared = standing_alone(prepared, grant.paths)
-        return Placed(
-            tier=choice.tier,
-            driver=self.tiers.drivers[choice.tier],
-            prepared=prepared,
+        covering = [step.tier for step in self._steps(spec, grant) if step.covers]
+        allowed = (tier for tier in covering if grant.allows_tier(tier.name.lower()))
+        return replace(
+            self._at(choice.tier, prepared, grant),
             provenance=standing.record,
+            above=tuple(self._at(tier, prepared, grant) for tier in allowed if tier > choice.tier),
+        )
+
+    def _at(self, tier: Tier, prepared: Prepared, grant: Grant) -> Placed:
+        if prepared.spec.entry.kind is StartKind.COMPONENT and tier is not Tier.WASM:
+            prepared = standing_alone(prepared, grant.paths)
+        return Placed(tier=tier, driver=self.tiers.drivers[tier], prepared=prepared)
+
+    def _steps(self, spec: AgentSpec, grant: Grant) -> tuple[TierStep, ...]:
+        return explain_tiers(
+            grant,
+            self.tiers.probes,
+            walls_min=self.walls_min,
+            floor=max(self.tiers.floor, spec.tier_min),
+            component=spec.entry.kind is StartKind.COMPONENT,
         )
 
 

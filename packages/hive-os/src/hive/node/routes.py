@@ -17,6 +17,7 @@ MODEL_PREFIXES: Final = ("/v1/", "/v1beta/")
 WITNESS_PREFIXES: Final = ("/witness",)
 ATTEST_PREFIXES: Final = ("/attest",)
 MCP_PREFIXES: Final = ("/mcp",)
+OWN_PREFIXES: Final = ("/own",)
 OAUTH_PREFIXES: Final = (
     "/oauth",
     "/.well-known/oauth-protected-resource",
@@ -70,12 +71,13 @@ class PublicRoutes:
 
 
 class SandboxRoutes:
-    """A sandbox's socket: other agents, models and tools. The operator's paths do not exist here."""
+    """A sandbox's socket: other agents, models, tools and what is the agent's own. The operator's paths do not exist here."""
 
     def __init__(self) -> None:
         self.a2a: App | None = None
         self.models: App | None = None
         self.mcp: App | None = None
+        self.own: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to its door."""
@@ -87,6 +89,8 @@ class SandboxRoutes:
             door = self.models
         elif _below(path, MCP_PREFIXES):
             door = self.mcp
+        elif _below(path, OWN_PREFIXES):
+            door = self.own
         if door is None:
             await _answer(send, 404, _NOWHERE)
         else:

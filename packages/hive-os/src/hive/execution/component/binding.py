@@ -1,7 +1,7 @@
 """What Hive changes in the binding of wasmtime, in one place: bytes in one piece, and no shared state between threads.
 
 The binding converts `list<u8>` byte by byte, reads a function's type anew at every call, and keeps the candidates for a
-variant's case in a global set that another thread may clear.
+variant's case in a global set that another thread may clear. It also guesses the case of a result by the class of its value.
 """
 
 from __future__ import annotations
@@ -73,6 +73,28 @@ class Signature:
         return None if self._result is None else self._result.convert_from_c(result)
 
 
+def _named(kind: Any, store: Any, value: components.Variant) -> Any:
+    """Take the case that a value names; the binding guesses by its class, and takes a record for an option."""
+    inner = dict(kind._cases())[value.tag]
+    if inner is None:
+        return (value.tag, None)
+    raw = ffi.wasmtime_component_val_t()
+    inner.convert_to_c(store, value.payload, ctypes.pointer(raw))
+    return (value.tag, ffi.wasmtime_component_val_new(ctypes.byref(raw)))
+
+
+def _lowered(plain: Callable[..., Any]) -> Callable[..., Any]:
+    one_at_a_time = threading.RLock()
+
+    def lower(self: Any, store: Any, value: Any) -> Any:
+        if isinstance(value, components.Variant):
+            return _named(self, store, value)
+        with one_at_a_time:
+            return plain(self, store, value)
+
+    return lower
+
+
 def _patterns() -> list[bytes]:
     """Return how each byte looks as a value of the C interface."""
     found = []
@@ -106,11 +128,6 @@ def _install() -> None:
     plain_lower = types.VariantLikeType._lower
     plain_to = types.ListType.convert_to_c
     plain_from = types.ListType.convert_from_c
-    one_at_a_time = threading.RLock()
-
-    def lower(self: Any, store: Any, value: Any) -> Any:
-        with one_at_a_time:
-            return plain_lower(self, store, value)
 
     def to_c(self: Any, store: Any, value: Any, target: Any) -> None:
         if not isinstance(value, bytes) or not self._is_bytes():
@@ -145,7 +162,7 @@ def _install() -> None:
     ):
         setattr(kind, name, _read_once(getattr(kind, name).fget, f"_hive_{name}"))
     for changed, name, better in (
-        (types.VariantLikeType, "_lower", lower),
+        (types.VariantLikeType, "_lower", _lowered(plain_lower)),
         (types.ListType, "convert_to_c", to_c),
         (types.ListType, "convert_from_c", from_c),
     ):

@@ -155,7 +155,7 @@ class Host:
 
         try:
             component = components.Component.deserialize_file(self._engine, frame["path"])
-            self._world = self._made.World(self._engine, component, self._slots)
+            self._world = self._made.World(self._engine, component, self._slots, wasi=frame["wasi"])
             with self._ticker, self._slots:
                 self._world.tried()
         except (WasmtimeError, self._made.UnusableComponentError) as error:

@@ -12,7 +12,7 @@ import ssl
 import threading
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from hive_guest.a2a_wire import WireError
 from hive_guest.api import AgentCallError
@@ -205,6 +205,35 @@ class HostImports:
         except (AgentCallError, WireError) as error:
             raise ProblemError("failed", str(error)) from error
 
+    def value(self, key: str) -> bytes | None:
+        """Return a kept value, or nothing. Raises ProblemError."""
+        status, body = self._own("GET", f"values/{quote(key, safe='')}")
+        if status == 404:
+            return None
+        return _good(status, body)
+
+    def put_value(self, key: str, value: bytes) -> None:
+        """Keep a value. Raises ProblemError."""
+        _good(*self._own("PUT", f"values/{quote(key, safe='')}", value))
+
+    def forget_value(self, key: str) -> None:
+        """Forget a value. Raises ProblemError."""
+        _good(*self._own("DELETE", f"values/{quote(key, safe='')}"))
+
+    def value_keys(self) -> list[str]:
+        """Return the names of the kept values. Raises ProblemError."""
+        return [str(one) for one in json.loads(_good(*self._own("GET", "values")))]
+
+    def ask_tier(self, what: str) -> None:
+        """Ask for a stronger tier; where the turn moves up, the instance is stopped meanwhile. Raises ProblemError."""
+        _good(*self._own("POST", "tier", json.dumps({"what": what}).encode()))
+
+    def _own(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        headers = {"authorization": f"Bearer {self._places.handle}"}
+        if self.traceparent:
+            headers["traceparent"] = self.traceparent
+        return _asked(self._to_gate(self.timeout_s), method, f"/own/{path}", body, headers)
+
     def send(
         self, method: str, url: str, headers: list[tuple[str, str]], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -311,6 +340,14 @@ def _asked(
     if len(told) > ANSWER_MAX_BYTES:
         raise ProblemError("limit", f"the answer is over {ANSWER_MAX_BYTES} bytes")
     return answer.status, told
+
+
+def _good(status: int, body: bytes) -> bytes:
+    if status >= 300:
+        raise _refusal(status, body)
+    if status == 202:
+        raise ProblemError("waiting", "this turn goes on in a stronger tier")
+    return body
 
 
 def _refusal(status: int, body: bytes) -> ProblemError:

@@ -63,6 +63,7 @@ class World:
     ) -> None:
         self.engine = engine
         self.slots = slots
+        self.wasi = wasi
         self._component = component
         self._linker = components.Linker(engine)
         self._signature: Signature | None = None
@@ -123,8 +124,8 @@ class LiveComponent:
         self._store.set_limits(
             memory_size=memory_bytes, table_elements=TABLE_ELEMENTS_MAX, memories=4, instances=64
         )
-        if wasi is not None:
-            self._store.set_wasi(wasi)
+        if world.wasi:
+            self._store.set_wasi(wasi or wasmtime.WasiConfig())
         self._store.set_fuel(cpu_s * FUEL_PER_CPU_S)
         self._ends_at = time.monotonic() + START_TIMEOUT_S
         self._stop = False
@@ -260,35 +261,53 @@ def _waiting_for(method: Callable[..., Any], *given: Any) -> Any:
         return method(_running.instance.imports, *given)
 
 
+def _text(method: Callable[..., str]) -> Callable[..., Any]:
+    def called(_store: Any, *given: str) -> Any:
+        try:
+            return _waiting_for(method, *given)
+        except ProblemError as error:
+            return record(code=error.code, text=str(error))
+        except Exception as error:  # noqa: BLE001 - the binding hands it to any thread
+            return record(code="failed", text=type(error).__name__)
+
+    return called
+
+
+def _whole(method: Callable[..., Any]) -> Callable[..., Any]:
+    def called(_store: Any, *given: Any) -> Any:
+        try:
+            return variant("ok", _waiting_for(method, *given))
+        except ProblemError as error:
+            return variant("err", record(code=error.code, text=str(error)))
+        except Exception as error:  # noqa: BLE001 - the binding hands it to any thread
+            return variant("err", record(code="failed", text=type(error).__name__))
+
+    return called
+
+
+def _send(_store: Any, request: Any) -> Any:
+    headers = [(one.name, one.value) for one in request.headers]
+    try:
+        status, told, body = _waiting_for(
+            HostImports.send, request.method, request.url, headers, request.body
+        )
+    except ProblemError as error:
+        return variant("err", record(code=error.code, text=str(error)))
+    except Exception as error:  # noqa: BLE001 - the binding hands it to any thread
+        return variant("err", record(code="failed", text=type(error).__name__))
+    fields = [record(name=name, value=value) for name, value in told]
+    return variant("ok", record(status=status, headers=fields, body=body))
+
+
+def _option(value: Any) -> Any:
+    return variant("none", None) if value is None else variant("some", value)
+
+
 def _define(linker: components.Linker) -> None:
     """Give a component the functions of its world, and nothing of WASI.
 
     They are shared by all instances: whose call it is tells the thread that runs it.
     """
-
-    def text(method: Callable[..., str]) -> Callable[..., Any]:
-        def called(_store: Any, *given: str) -> Any:
-            try:
-                return _waiting_for(method, *given)
-            except ProblemError as error:
-                return record(code=error.code, text=str(error))
-            except Exception as error:  # noqa: BLE001 - the binding hands it to any thread
-                return record(code="failed", text=type(error).__name__)
-
-        return called
-
-    def send(_store: Any, request: Any) -> Any:
-        headers = [(one.name, one.value) for one in request.headers]
-        try:
-            status, told, body = _waiting_for(
-                HostImports.send, request.method, request.url, headers, request.body
-            )
-        except ProblemError as error:
-            return variant("err", record(code=error.code, text=str(error)))
-        except Exception as error:  # noqa: BLE001 - the binding hands it to any thread
-            return variant("err", record(code="failed", text=type(error).__name__))
-        fields = [record(name=name, value=value) for name, value in told]
-        return variant("ok", record(status=status, headers=fields, body=body))
 
     functions: dict[str, dict[str, Callable[..., Any]]] = {
         "log": {"write": lambda _store, level, said: _running.instance.imports.log(level, said)},
@@ -297,10 +316,17 @@ def _define(linker: components.Linker) -> None:
             "now": lambda _store: time.time_ns(),
         },
         "reply": {"chunk": lambda _store, said: _waiting_for(HostImports.chunk, said)},
-        "http": {"send": send},
-        "models": {"ask": text(HostImports.ask_model)},
-        "tools": {"known": text(HostImports.known_tools), "use-tool": text(HostImports.use_tool)},
-        "agents": {"ask": text(HostImports.ask_agent)},
+        "http": {"send": _send},
+        "models": {"ask": _text(HostImports.ask_model)},
+        "tools": {"known": _text(HostImports.known_tools), "use-tool": _text(HostImports.use_tool)},
+        "agents": {"ask": _text(HostImports.ask_agent)},
+        "values": {
+            "get": _whole(lambda imports, key: _option(imports.value(key))),
+            "put": _whole(HostImports.put_value),
+            "forget": _whole(HostImports.forget_value),
+            "keys": _whole(HostImports.value_keys),
+        },
+        "tier": {"ask": _whole(HostImports.ask_tier)},
     }
     with linker.root() as root:
         for name, members in functions.items():

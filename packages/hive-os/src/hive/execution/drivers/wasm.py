@@ -235,10 +235,14 @@ class WasmDriver:
             SandboxError: its host did not start, or the component does not load.
 
         """
-        key = f"{prepared.spec.name}\0{prepared.digest}\0{grant.limits.memory_bytes}"
+        # What may move up imports the functions of WASI; here they lead nowhere.
+        wasi = bool(grant.tiers)
+        key = f"{prepared.spec.name}\0{prepared.digest}\0{grant.limits.memory_bytes}\0{wasi}"
         kept = self._hosts.get(key)
         if kept is None or kept.host.gone:
-            kept = await self._host_of(key, prepared, Path(opening.gate_directory).parent)
+            kept = await self._host_of(
+                key, prepared, Path(opening.gate_directory).parent, wasi=wasi
+            )
         kept.used += 1
         seat = seated(kept.host, opening, grant.limits, self._clock)
         self._live[opening.sandbox_id] = seat
@@ -289,7 +293,7 @@ class WasmDriver:
         """
         raise _no_commands()
 
-    async def _host_of(self, key: str, prepared: Prepared, folder: Path) -> _Kept:
+    async def _host_of(self, key: str, prepared: Prepared, folder: Path, *, wasi: bool) -> _Kept:
         """Return the live host of an agent's component, or give a warm one its component."""
         compiled = Path(prepared.argv[0])
         async with self._opening:
@@ -300,7 +304,7 @@ class WasmDriver:
             if kept is None or kept.host.gone:
                 kept = await self._start(folder)
             try:
-                await kept.host.load(compiled)
+                await kept.host.load(compiled, wasi=wasi)
             except SandboxError as error:
                 kept.done.set()
                 raise SpecError(f"{prepared.spec.name} cannot be loaded.", why=error.why) from error

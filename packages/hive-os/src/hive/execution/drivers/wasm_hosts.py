@@ -69,7 +69,7 @@ class ComponentHost:
             lambda: SocketReader(self), sock=sock
         )
 
-    async def load(self, compiled: Path) -> None:
+    async def load(self, compiled: Path, *, wasi: bool = False) -> None:
         """Give it its component.
 
         Raises:
@@ -81,7 +81,7 @@ class ComponentHost:
             os.link(compiled, place)
         except OSError:
             shutil.copyfile(compiled, place)
-        self.send(0, {"type": "load", "path": f"{GATE_INSIDE}/{COMPONENT}"})
+        self.send(0, {"type": "load", "path": f"{GATE_INSIDE}/{COMPONENT}", "wasi": wasi})
         with anyio.move_on_after(LOAD_TIMEOUT_S):
             await self.loaded.wait()
         if self.unusable or not self.loaded.is_set():

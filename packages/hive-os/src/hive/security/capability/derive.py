@@ -88,6 +88,7 @@ def terms_of(grant: Grant) -> Terms:
     found = [*_tools(grant)]
     found += [Capability(verb=Verb.SEND, target=name) for name in grant.agents]
     found += [Capability(verb=Verb.ASK, target=name) for name in grant.models]
+    found += [Capability(verb=Verb.SPAWN, target=name) for name in grant.tiers]
     found += _hosts(grant)
     return Terms(capabilities=tuple(dict.fromkeys(found)))
 

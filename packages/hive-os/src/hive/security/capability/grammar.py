@@ -15,7 +15,13 @@ from hive.security.capability.ports import Capability, Terms
 from hive.security.capability.terms_check import check_of
 
 WORDS: Final = MappingProxyType(
-    {"tool": Verb.INVOKE, "agent": Verb.SEND, "model": Verb.ASK, "host": Verb.REACH}
+    {
+        "tool": Verb.INVOKE,
+        "agent": Verb.SEND,
+        "model": Verb.ASK,
+        "host": Verb.REACH,
+        "tier": Verb.SPAWN,
+    }
 )
 PATHS: Final = "paths"
 _WORD_OF: Final = MappingProxyType({verb: word for word, verb in WORDS.items()})

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from hive.core.call import Refused, Verb
+from hive.core.call import OWN, Refused, Verb
 from hive.core.ids import printable
 from hive.core.json import Json
 from hive.security.capability.arguments import TooManyArgumentsError, leaves
@@ -17,6 +17,7 @@ _NOUNS: Final = {
     Verb.REACH: "host",
     Verb.SEND: "agent",
     Verb.INVOKE: "tool",
+    Verb.SPAWN: "tier",
 }
 _TUNNEL: Final = "CONNECT"
 _Leaves = list[tuple[str, Json]]
@@ -31,6 +32,8 @@ def objection(
     if not plain_name(target):
         reason = "the name of what is called could be taken for another one"
         return Refused(check=CHECK, reason=reason, detail=printable(target[:200]))
+    if verb in (Verb.RECALL, Verb.REMEMBER) and target.startswith(OWN):
+        return None  # nobody handed these on: only the agent itself reaches them
     if not warrant.checks:
         return Refused(check=CHECK, reason="its warrant allows nothing", detail=warrant.id)
     found: _Leaves | None = None

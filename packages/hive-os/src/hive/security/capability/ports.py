@@ -43,7 +43,8 @@ class Terms:
 
 EVERYTHING: Final = Terms(
     capabilities=tuple(
-        Capability(verb=verb, target=ANY) for verb in (Verb.INVOKE, Verb.SEND, Verb.ASK, Verb.REACH)
+        Capability(verb=verb, target=ANY)
+        for verb in (Verb.INVOKE, Verb.SEND, Verb.ASK, Verb.REACH, Verb.SPAWN)
     )
 )
 
