@@ -8,14 +8,17 @@ the node; every sandbox dies with it.
 import contextlib
 import gc
 import os
+import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Final, NamedTuple, NoReturn
 
-from hive.execution import launcher_tree
-from hive.execution.walls import cgroups, kernel, namespaces
+from hive.execution.launcher_keeper import keep, keep_ahead
+from hive.execution.launcher_tree import SandboxGround, SandboxPipes, tell
+from hive.execution.walls import cgroups, kernel, mounts, namespaces
 from hive.execution.walls.gvisor import PROCESSES_OVER
 from hive.execution.walls.plan import PLAN_MAX_BYTES, SandboxPlan, read_plan
 
@@ -23,6 +26,31 @@ SANDBOXES_MAX: Final = 1024
 FIRST_UID: Final = 200_001
 _BLOCKS_MAX: Final = 64
 _FDS_MAX: Final = 5
+AHEAD_PAUSE_S: Final = 0.02
+_WAITING: Final = b"w"
+
+
+class _Ahead(NamedTuple):
+    """A keeper that waits for its plan, and the groups that its first process is in."""
+
+    keeper: int
+    order: socket.socket
+    groups: cgroups.SandboxGroup
+
+
+class _MountChanges:
+    """Tells when the host's mounts change: a root that was begun before would show, and hold, what was."""
+
+    def __init__(self) -> None:
+        self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+
+    def wait(self, control: socket.socket, pause_s: float | None) -> bool:
+        """Wait for `control` (True), a change or the end of a pause (False)."""
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        poll.register(self._table, select.POLLPRI)
+        found = dict(poll.poll(None if pause_s is None else pause_s * 1000))
+        return control.fileno() in found
 
 
 class Launcher:
@@ -35,7 +63,10 @@ class Launcher:
         self._parents = cgroups.parents()
         self._slots: dict[int, tuple[int, cgroups.SandboxGroup]] = {}
         self._free = list(range(SANDBOXES_MAX - 1, -1, -1))
+        self._ahead: _Ahead | None = None
         self._claim: socket.socket | None = None
+        self._stage = mounts.own_place()
+        self._changes = _MountChanges()
         self._first_uid = os.geteuid()
         if self._as_root:
             self._first_uid, self._claim = _claim_uids()
@@ -48,6 +79,7 @@ class Launcher:
         gc.freeze()
         self._control.send(b"ready")
         while True:
+            self._wait()
             try:
                 data, fds, _, _ = socket.recv_fds(self._control, PLAN_MAX_BYTES + 1, _FDS_MAX)
             except ConnectionError:
@@ -61,48 +93,110 @@ class Launcher:
                     os.close(fd)
 
     def _spawn(self, data: bytes, fds: list[int]) -> None:
-        pipes = launcher_tree.SandboxPipes(*fds)
+        pipes = SandboxPipes(*fds)
         for fd in fds:
             os.set_inheritable(fd, False)  # noqa: FBT003
         if not self._free:
             why = f"{SANDBOXES_MAX} sandboxes run already"
-            launcher_tree.tell(pipes.status, kind="error", stage="launcher", why=why)
+            tell(pipes.status, kind="error", stage="launcher", why=why)
             return
         plan = read_plan(data)
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and not plan.without and self._hand_over(ahead, plan, data, fds):
+            return
         slot = self._free.pop()
         groups = self._groups(plan, slot)
+        self._fork(slot, groups, lambda ground: keep(plan, pipes, ground))
+
+    def _wait(self) -> None:
+        """Wait for the next plan; meanwhile a sandbox is begun ahead, and again where the host's mounts change."""
+        while True:
+            pause_s = None if self._ahead is not None else AHEAD_PAUSE_S
+            if self._changes.wait(self._control, pause_s):
+                return
+            if self._ahead is not None:
+                self._let_go(self._ahead)
+                self._ahead = None
+            else:
+                self._look_ahead()
+                if self._ahead is None:
+                    return
+
+    def _look_ahead(self) -> None:
+        """Fork a keeper that does what needs no plan, and waits for one."""
+        if not self._free:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        slot = self._free.pop()
+        groups = cgroups.make(self._parents, slot)
+
+        def wait(ground: SandboxGround) -> NoReturn:
+            ours.close()
+            keep_ahead(ground, theirs)
+
+        keeper = self._fork(slot, groups, wait)
+        theirs.close()
+        ours.settimeout(0)
+        self._ahead = _Ahead(keeper, ours, groups)
+
+    def _hand_over(self, ahead: "_Ahead", plan: SandboxPlan, data: bytes, fds: list[int]) -> bool:
+        """Let the keeper that waits become this sandbox; False where it is not ready, and it is let go."""
+        with contextlib.suppress(OSError):
+            if ahead.order.recv(1) == _WAITING and self._bound(ahead.groups, plan) == ahead.groups:
+                socket.send_fds(ahead.order, [data], fds)
+                ahead.order.close()
+                return True
+        self._let_go(ahead)
+        return False
+
+    def _let_go(self, ahead: "_Ahead") -> None:
+        ahead.order.close()
+        if ahead.keeper in self._slots:  # else it is dead, and its number may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(ahead.keeper, signal.SIGKILL)
+
+    def _fork(
+        self, slot: int, groups: cgroups.SandboxGroup, become: Callable[[SandboxGround], NoReturn]
+    ) -> int:
         # Between fork and bookkeeping the child may already be dead: its signal waits.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         keeper = os.fork()
         if keeper == 0:
-            self._become_keeper(plan, pipes, slot, groups)
+            self._become_keeper(slot, groups, become)
         self._slots[keeper] = (slot, groups)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        return keeper
 
     def _become_keeper(
-        self,
-        plan: SandboxPlan,
-        pipes: launcher_tree.SandboxPipes,
-        slot: int,
-        groups: cgroups.SandboxGroup,
-    ) -> None:
+        self, slot: int, groups: cgroups.SandboxGroup, become: Callable[[SandboxGround], NoReturn]
+    ) -> NoReturn:
         self._control.close()
         if self._claim is not None:
             self._claim.close()
+        if self._ahead is not None:
+            self._ahead.order.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         uid = self._first_uid + slot if self._as_root else self._first_uid
-        ground = launcher_tree.SandboxGround(
-            launcher=self._pid, as_root=self._as_root, host_uid=uid, groups=groups
+        become(
+            SandboxGround(
+                launcher=self._pid,
+                as_root=self._as_root,
+                host_uid=uid,
+                groups=groups,
+                stage=self._stage,
+            )
         )
-        launcher_tree.keep(plan, pipes, ground)
 
     def _groups(self, plan: SandboxPlan, slot: int) -> cgroups.SandboxGroup:
         if "cgroup" in plan.without:
             return cgroups.SandboxGroup()
-        return cgroups.make(
-            self._parents,
-            slot,
+        return self._bound(cgroups.make(self._parents, slot), plan)
+
+    @staticmethod
+    def _bound(groups: cgroups.SandboxGroup, plan: SandboxPlan) -> cgroups.SandboxGroup:
+        return cgroups.bound(
+            groups,
             memory_bytes=plan.sizes.memory_bytes,
             processes_max=plan.sizes.processes_max + (PROCESSES_OVER if plan.runsc else 0),
         )

@@ -1,9 +1,8 @@
-"""The processes of one sandbox: the keeper outside, the first process inside, and the agent.
+"""The processes inside one sandbox: the first process, and the agent. Outside waits the keeper (`launcher_keeper`).
 
-The keeper (in the launcher's process namespace) waits and tells how it ended. The first process builds the
-walls around itself, forwards the loopback ports to the node's sockets, reaps, and dies with the keeper; with
-it dies everything inside. The agent gets four file descriptors (a command with streams three) and an explicit
-environment.
+The first process builds the walls around itself, forwards the loopback ports to the node's sockets, reaps, and
+dies with the keeper; with it dies everything inside. The agent gets four file descriptors (a command with streams
+three) and an explicit environment.
 """
 
 import contextlib
@@ -12,7 +11,6 @@ import json
 import os
 import select
 import signal
-import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple, NoReturn
@@ -69,12 +67,13 @@ class SandboxPipes(NamedTuple):
 
 
 class SandboxGround(NamedTuple):
-    """What the launcher found out once: whether it is root, and the uid it gives to this sandbox."""
+    """What the launcher found out once: whether it is root, the uid it gives to this sandbox, where roots are begun ahead."""
 
     launcher: int
     as_root: bool
     host_uid: int
     groups: cgroups.SandboxGroup
+    stage: str = ""
 
 
 def tell(status: int, **report: object) -> None:
@@ -83,93 +82,20 @@ def tell(status: int, **report: object) -> None:
         os.write(status, json.dumps(report).encode())
 
 
-def _fail(status: int, stage: str, error: BaseException) -> NoReturn:
+def fail(status: int, stage: str, error: BaseException) -> NoReturn:
+    """Tell why a sandbox could not be built, and end this process."""
     tell(status, kind="error", stage=stage, why=str(error)[:_TOLD_MAX_CHARS])
     os._exit(FAILED)
 
 
-def keep(plan: SandboxPlan, pipes: SandboxPipes, ground: SandboxGround) -> NoReturn:
-    """Build a sandbox, wait for its end and tell it. Runs in a fork of the launcher."""
-    stage = "namespaces"
-    try:
-        kernel.die_with_parent(signal.SIGKILL)
-        if os.getppid() != ground.launcher:
-            os._exit(FAILED)
-        report: WallReport = {}
-        _leave(plan, ground, report)
-        to_first, from_first = _handshake(), _handshake()
-        stage = "fork"
-        first = os.fork()
-        if first == 0:
-            os.close(to_first[1])
-            os.close(from_first[0])
-            _first(plan, pipes, ground, report, to_first[0], from_first[1])
-        os.close(to_first[0])
-        os.close(from_first[1])
-        pipes.close_all_but_reports()
-        _announce(first, pipes.status, ground)
-        stage = "user"
-        _join_groups(plan, ground, first, report)
-        os.write(to_first[1], json.dumps(report).encode())
-        if ground.as_root and not plan.runsc and os.read(from_first[0], 1):
-            namespaces.map_user(first, ground.host_uid)
-            os.write(to_first[1], b"m")
-        _await(first, pipes.status, ground)
-    except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
-        _fail(pipes.status, stage, error)
-
-
-def _handshake() -> tuple[int, int]:
-    return os.pipe()
-
-
-def _leave(plan: SandboxPlan, ground: SandboxGround, report: WallReport) -> None:
-    network = NO_NETWORK not in plan.without
-    if ground.as_root:
-        namespaces.leave_as_root(network=network)
-    else:
-        namespaces.leave_as_user(network=network)
-        # The new user namespace made this process undumpable for its parent; the signal survives it.
-        kernel.die_with_parent(signal.SIGKILL)
-    report[NAMESPACES] = (True, "pid, mount, net, ipc, uts, user, cgroup")
-    report[NO_NETWORK] = (network, "an empty network" if network else "left out on request")
-
-
-def _announce(first: int, status: int, ground: SandboxGround) -> None:
-    handle = os.pidfd_open(first)
-    message = json.dumps({
-        "kind": "pid", "pid": first, "uid": ground.host_uid,
-        "memory": ground.groups.memory, "processes": ground.groups.processes,
-    }).encode()  # fmt: skip
-    with socket.socket(fileno=os.dup(status)) as channel:
-        socket.send_fds(channel, [message], [handle])
-    os.close(handle)
-
-
-def _join_groups(plan: SandboxPlan, ground: SandboxGround, first: int, report: WallReport) -> None:
-    if CGROUP in plan.without:
-        report[CGROUP] = (False, "left out on request")
-    elif ground.groups.complete and cgroups.join(ground.groups, first):
-        report[CGROUP] = (True, "memory and pids, version " + "12"[ground.groups.unified])
-    else:
-        report[CGROUP] = (False, "no cgroup may be written here: limits count per process")
-
-
-def _await(first: int, status: int, ground: SandboxGround) -> NoReturn:
-    _, ended = os.waitpid(first, 0)
-    killed = cgroups.killed_for_memory(ground.groups)
-    cgroups.remove(ground.groups)
-    tell(status, kind="dead", exit=os.waitstatus_to_exitcode(ended), oom=killed)
-    os._exit(0)
-
-
-def _first(
+def first(
     plan: SandboxPlan,
     pipes: SandboxPipes,
     ground: SandboxGround,
     report: WallReport,
     from_keeper: int,
     to_keeper: int,
+    begun: mounts.Root | None = None,
 ) -> NoReturn:
     """Be process 1 inside: raise the walls, start the agent, forward and reap until it ends."""
     stage = "start"
@@ -186,9 +112,9 @@ def _first(
         report |= json.loads(told)
         score = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
         if plan.runsc:
-            _raise_own_kernel(plan, ground, report, enter)
+            _raise_own_kernel(plan, ground, report, enter, begun)
         else:
-            _raise_walls(plan, ground, report, from_keeper, to_keeper, enter)
+            _raise_walls(plan, ground, report, from_keeper, to_keeper, enter, begun)
         os.close(from_keeper)
         os.close(to_keeper)
         enter("forwarder")
@@ -198,8 +124,16 @@ def _first(
             ready=lambda: _start_agent(plan, pipes, report, score),
         )
     except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
-        _fail(pipes.status, stage, error)
+        fail(pipes.status, stage, error)
     os._exit(FAILED)
+
+
+def leave_mounts(*, network: bool) -> None:
+    """Leave the host's mounts, with a name and a loopback of its own."""
+    if network:
+        namespaces.bring_loopback_up()
+    kernel.call("unshare", kernel.CLONE_NEWNS)
+    kernel.call("sethostname", b"sandbox", 7)
 
 
 def _raise_walls(
@@ -209,18 +143,18 @@ def _raise_walls(
     from_keeper: int,
     to_keeper: int,
     enter: Callable[[str], None],
+    begun: mounts.Root | None,
 ) -> None:
     enter("mounts")
-    if report[NO_NETWORK][0]:
-        namespaces.bring_loopback_up()
-    kernel.call("unshare", kernel.CLONE_NEWNS)
-    kernel.call("sethostname", b"sandbox", 7)
+    if begun is None:
+        leave_mounts(network=report[NO_NETWORK][0])
     uid = ground.host_uid
     rules = mounts.build(
         plan.mounts,
         owner_uid=uid if ground.as_root else INSIDE_UID,
         disk_bytes=plan.sizes.disk_bytes,
         owner_map=mounts.OwnerMap(uid) if ground.as_root else None,
+        begun=begun,
     )
     enter("user")
     if ground.as_root:
@@ -246,22 +180,26 @@ def _raise_walls(
 
 
 def _raise_own_kernel(
-    plan: SandboxPlan, ground: SandboxGround, report: WallReport, enter: Callable[[str], None]
+    plan: SandboxPlan,
+    ground: SandboxGround,
+    report: WallReport,
+    enter: Callable[[str], None],
+    begun: mounts.Root | None,
 ) -> None:
     """Build the root for gVisor, whose kernel stands where Landlock and seccomp stand in the process tier."""
     enter("user")
     if not ground.as_root:
         raise OSError(1, "runsc has to be started by root")
     enter("mounts")
-    namespaces.bring_loopback_up()
-    kernel.call("unshare", kernel.CLONE_NEWNS)
-    kernel.call("sethostname", b"sandbox", 7)
+    if begun is None:
+        leave_mounts(network=True)
     mounts.build(
         plan.mounts,
         owner_uid=INSIDE_UID,
         disk_bytes=plan.sizes.disk_bytes,
         owner_map=mounts.OwnerMap(INSIDE_UID, served_by_root=True),
         store=mounts.StorePlan(gvisor.STORE, gvisor.STORE_BYTES),
+        begun=begun,
     )
     enter("exec")
     if not os.access(plan.argv[0], os.X_OK):
@@ -370,9 +308,9 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
         with contextlib.suppress(Exception):
             words = f"{plan.argv[0]} cannot be started: {error.strerror}\n"
             os.write(2, words.encode(errors="replace"))
-        _fail(status, "exec", error)
+        fail(status, "exec", error)
     except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
-        _fail(status, "exec", error)
+        fail(status, "exec", error)
 
 
 def _arrange_descriptors(pipes: SandboxPipes) -> int:

@@ -46,22 +46,28 @@ def parents() -> SandboxGroup:
     return SandboxGroup(found[_MEMORY], found[_PROCESSES])
 
 
-def make(above: SandboxGroup, slot: int, *, memory_bytes: int, processes_max: int) -> SandboxGroup:
-    """Make the groups of a sandbox and set their bounds; what cannot be made stays empty."""
+def make(above: SandboxGroup, slot: int) -> SandboxGroup:
+    """Make the groups of a sandbox, without bounds yet; what cannot be made stays empty."""
     own = os.getpid()
     name = f"{_PREFIX}{own}-{_started(own)}-{slot}"
     memory = _make_one(above.memory, name)
     processes = memory if above.unified else _make_one(above.processes, name)
+    return SandboxGroup(memory, processes, unified=above.unified)
+
+
+def bound(group: SandboxGroup, *, memory_bytes: int, processes_max: int) -> SandboxGroup:
+    """Set the bounds of a sandbox's groups; one that takes none is returned as empty."""
+    memory, processes = group.memory, group.processes
     if memory:
-        limit = "memory.max" if above.unified else "memory.limit_in_bytes"
-        swap = "memory.swap.max" if above.unified else "memory.memsw.limit_in_bytes"
+        limit = "memory.max" if group.unified else "memory.limit_in_bytes"
+        swap = "memory.swap.max" if group.unified else "memory.memsw.limit_in_bytes"
         if not _write(Path(memory) / limit, str(memory_bytes)):
             memory = ""
         # Not every kernel counts swap; the bound on memory is the one that is told.
-        _write(Path(memory) / swap, "0" if above.unified else str(memory_bytes))
+        _write(Path(group.memory) / swap, "0" if group.unified else str(memory_bytes))
     if processes and not _write(Path(processes) / "pids.max", str(processes_max)):
         processes = ""
-    return SandboxGroup(memory, processes, unified=above.unified)
+    return SandboxGroup(memory, processes, unified=group.unified)
 
 
 def join(group: SandboxGroup, pid: int) -> bool:

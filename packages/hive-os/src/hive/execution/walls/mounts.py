@@ -4,6 +4,7 @@ Everything but the agent's own folders is read-only; nothing carries set-user-id
 other processes are hidden, so is what /proc tells of the machine's secrets.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -65,6 +66,47 @@ class StorePlan(NamedTuple):
     size_bytes: int
 
 
+class Root(NamedTuple):
+    """A root that is begun: what every sandbox has is in it, what a plan names is not.
+
+    `place` is where it is built, `rules` the Landlock rules so far, `mappings` the owners that can be shown as the agent.
+    """
+
+    place: Path
+    rules: dict[str, int]
+    mappings: dict[tuple[int, int], int]
+
+
+def own_place() -> str:
+    """Return an empty folder that nothing else lies below, for roots that are begun ahead; empty where none can be had."""
+    mine = os.geteuid()
+    for above in ("/run", STAGE):
+        place = Path(above) / f"hive-stage-{mine}"
+        with contextlib.suppress(OSError):
+            place.mkdir(mode=0o700, exist_ok=True)
+            found = place.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == mine and not found.st_mode & 0o077:
+                return str(place)
+    return ""
+
+
+def begin(place: str, owner_map: OwnerMap | None) -> Root:
+    """Begin a root at `place`: the system's folders, devices and /proc.
+
+    What lies below `place` is hidden from then on, so a plan's sources are opened before, or do not lie there.
+    """
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("tmpfs", place, "tmpfs", _TMPFS, "mode=0755,size=4m,nr_inodes=4096")
+    root = Root(Path(place), {}, {})
+    _devices(root.place, root.rules)
+    _system(root.place, root.rules)
+    _proc(root.place, root.rules, writable=False)
+    if owner_map is not None:
+        own = (os.geteuid(), os.getegid())
+        root.mappings[own] = namespaces.open_id_mapping(own, owner_map.uid)
+    return root
+
+
 def build(
     mounts: Sequence[MountPlan],
     *,
@@ -72,6 +114,7 @@ def build(
     disk_bytes: int,
     owner_map: OwnerMap | None,
     store: StorePlan | None = None,
+    begun: Root | None = None,
 ) -> dict[str, int]:
     """Build the root and move into it; return the Landlock rules that say the same.
 
@@ -79,25 +122,20 @@ def build(
     mount's owner look like the agent. With `store` another kernel serves this root to the agent: it gets a
     folder of its own in it, and a /proc that it may write.
     """
-    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     sources = _open_sources(mounts)
-    rules: dict[str, int] = {}
-    kernel.mount("tmpfs", STAGE, "tmpfs", _TMPFS, "mode=0755,size=4m,nr_inodes=4096")
-    root = Path(STAGE)
+    root, rules, mappings = begun or begin(STAGE, None)
     _scratch(root, owner_uid, disk_bytes, rules)
-    _devices(root, rules)
-    _system(root, rules)
     for mount in sorted(mounts, key=lambda mount: mount.inside):
         if _is_there_already(mount):
             continue
-        _bind_plan(root, mount, sources[mount.host], owner_map, rules)
-    _proc(root, rules, writable=store is not None)
+        _bind_plan(root, mount, sources[mount.host], owner_map, rules, mappings)
     if store is not None:
+        _proc_again(root, rules)
         (root / store.inside.lstrip("/")).mkdir(mode=0o700)
         options = f"mode=0700,size={store.size_bytes}"
         kernel.mount("tmpfs", str(root / store.inside.lstrip("/")), "tmpfs", _TMPFS, options)
-    for source in sources.values():
-        os.close(source)
+    for opened in (*sources.values(), *mappings.values()):
+        os.close(opened)
     _enter(root)
     return rules
 
@@ -134,6 +172,7 @@ def _scratch(root: Path, owner_uid: int, disk_bytes: int, rules: dict[str, int])
 
 
 def _devices(root: Path, rules: dict[str, int]) -> None:
+    (root / "dev").mkdir()
     for name in _DEVICES:
         target = root / "dev" / name
         target.touch()
@@ -168,6 +207,7 @@ def _bind_plan(
     source: int,
     owner_map: OwnerMap | None,
     rules: dict[str, int],
+    mappings: dict[tuple[int, int], int],
 ) -> None:
     """Bind one mount of the plan; as root, what is writable or the node's own is shown as the agent's."""
     here = f"/proc/self/fd/{source}"
@@ -179,7 +219,7 @@ def _bind_plan(
     access = landlock.EVERYTHING if mount.writable else landlock.READ_RUN
     rules[mount.inside] = rules.get(mount.inside, 0) | access
     if owner_map is not None and (mount.writable or mount.ours):
-        if _bind_mapped(root, here, mount.inside, attributes, owner_map):
+        if _bind_mapped(root, here, mount.inside, attributes, owner_map, mappings):
             return
         if mount.ours:
             _give(Path(here), owner_map.uid)
@@ -199,13 +239,21 @@ def _bind(root: Path, source: str, inside: str, attributes: int) -> None:
 
 
 def _bind_mapped(
-    root: Path, source: str, inside: str, attributes: int, owner_map: OwnerMap
+    root: Path,
+    source: str,
+    inside: str,
+    attributes: int,
+    owner_map: OwnerMap,
+    mappings: dict[tuple[int, int], int],
 ) -> bool:
     """Bind with the owner shown as the agent; False where the file system cannot do it."""
     found = Path(source).stat()
-    mapping = namespaces.open_id_mapping(
-        (found.st_uid, found.st_gid), owner_map.uid, served_by_root=owner_map.served_by_root
-    )
+    owner = (found.st_uid, found.st_gid)
+    mapping = mappings.get(owner, -1)
+    if mapping < 0 or owner_map.served_by_root:
+        mapping = namespaces.open_id_mapping(
+            owner, owner_map.uid, served_by_root=owner_map.served_by_root
+        )
     try:
         tree = kernel.call("open_tree", kernel.AT_FDCWD, os.fsencode(source),
                            kernel.OPEN_TREE_CLONE | os.O_CLOEXEC)  # fmt: skip
@@ -221,7 +269,8 @@ def _bind_mapped(
     except OSError:
         return False
     finally:
-        os.close(mapping)
+        if mapping not in mappings.values():
+            os.close(mapping)
     return True
 
 
@@ -261,6 +310,15 @@ def _proc(root: Path, rules: dict[str, int], *, writable: bool) -> None:
     for name in _HIDDEN_OF_PROC:
         if (proc / name).exists():
             kernel.mount("/dev/null", str(proc / name), "", kernel.MS_BIND)
+
+
+def _proc_again(root: Path, rules: dict[str, int]) -> None:
+    """Put a /proc that may be written in the place of the one that every root begins with."""
+    proc = root / "proc"
+    if "/proc" in rules:
+        kernel.call("umount2", os.fsencode(proc), kernel.MNT_DETACH)
+    proc.rmdir()
+    _proc(root, rules, writable=True)
 
 
 def _enter(root: Path) -> None:
