@@ -27,6 +27,7 @@ from hive.core.json import Json, encode
 from hive.kernel.ports import Attempt, Frames, Gate, Passage
 from hive.protocols.egress.addresses import Resolve, is_of_a_network, is_public, system_resolve
 from hive.protocols.egress.heads import HEAD_MAX_BYTES, SAFE_METHODS, ProxyHead, Target, parse_head
+from hive.protocols.egress.hello import CheckedStart
 from hive.protocols.egress.tunnel import KeepingSend, Traffic, carry, drain
 
 log = logging.getLogger(__name__)
@@ -269,9 +270,20 @@ class EgressDoor:
     async def carry(
         self, stream: StapledByteStream, host: SocketStream, head: ProxyHead, traffic: Traffic
     ) -> None:
-        """Pass the bytes of one connection."""
+        """Pass the bytes of one connection.
+
+        Raises:
+            AddressRefusedError: in its tunnel the client names another host.
+
+        """
+        start: CheckedStart | None = None
         if head.tunnel:
             await stream.send(b"HTTP/1.1 200 Connection Established\r\n\r\n")
+            target = head.target
+            start = CheckedStart(
+                stream.receive_stream, target.host, target.port, literal=target.literal
+            )
+            stream = StapledByteStream(stream.send_stream, start)
         else:
             await host.send(head.onward)
         await carry(
@@ -281,6 +293,8 @@ class EgressDoor:
             idle_timeout_s=self._limits.idle_timeout_s,
             upload_bytes=None if head.tunnel else head.body_bytes,
         )
+        if start is not None and start.refused:
+            raise AddressRefusedError(f"The tunnel to {head.target} was cut: {start.refused}.")
 
     @property
     def clock(self) -> Clock:

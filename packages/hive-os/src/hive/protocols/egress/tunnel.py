@@ -10,10 +10,12 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream, SocketStream
 
 from hive.core.clock import Clock
+from hive.protocols.egress.hello import ALERT, FrontedError
 
 PIECE_MAX_BYTES: Final = 64 << 10
 KEPT_MAX_BYTES: Final = 1 << 20
 DRAINED_MAX_BYTES: Final = 16 << 20
+ALERT_TIMEOUT_S: Final = 1.0
 
 
 class KeepingSend(ByteSendStream):
@@ -88,11 +90,18 @@ async def carry(
 ) -> None:
     """Carry until both sides have ended, one breaks, or nothing moves.
 
-    With `upload_bytes` no more than that goes to the host, and the host's end is the end.
+    With `upload_bytes` no more than that goes to the host, and the host's end is the end. A client whose start is refused
+    hears a TLS alert, and nothing of it has gone out.
     """
 
     async def upload() -> None:
-        await _pump(client, host, traffic, up=True, limit_bytes=upload_bytes)
+        try:
+            await _pump(client, host, traffic, up=True, limit_bytes=upload_bytes)
+        except FrontedError:
+            with anyio.move_on_after(ALERT_TIMEOUT_S):
+                await client.send(ALERT)
+            tasks.cancel_scope.cancel()
+            return
         if upload_bytes is None:
             await _end(host)
 
