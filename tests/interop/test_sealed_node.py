@@ -94,7 +94,7 @@ async def test_a_sealed_client_does_what_a_plain_one_does(node, binding):
         card = await client.get_extended_agent_card(GetExtendedAgentCardRequest())
         assert card.signatures
     async with connect(node, "slowly", binding=binding) as client:
-        async for event in client.send_message(saying("later")):
+        async for event in client.send_message(saying("30")):
             if event.WhichOneof("payload") == "task":
                 canceled = await client.cancel_task(CancelTaskRequest(id=event.task.id))
                 assert canceled.status.state == TaskState.TASK_STATE_CANCELED
