@@ -133,7 +133,7 @@ def read_references(path: Path) -> References:
         for pair in named:
             if named.count(pair) > 1:
                 raise ValueError(f"it names {pair[0]} on {pair[1]} twice")  # noqa: TRY301
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise ConfigError(
             f"{path} is no file of references.", why=str(error), fix="Correct the file."
         ) from error

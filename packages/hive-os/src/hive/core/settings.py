@@ -213,7 +213,7 @@ def _from_file(file: Path | None, problems: list[str]) -> dict[str, object]:
         return {}
     try:
         table = tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{file} cannot be read: {error}")
         return {}
     known = set(Settings.__struct_fields__)

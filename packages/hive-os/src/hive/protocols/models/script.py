@@ -103,7 +103,7 @@ def load_script(path: str) -> ScriptFile:
         script = msgspec.convert(plain, ScriptFile)
         for rule in script.rules[:RULES_MAX]:
             _check_rule(rule)
-    except (OSError, ValueError, re.error) as error:
+    except (OSError, ValueError, RecursionError, re.error) as error:
         raise ConfigError(
             "The rules of the scripted model cannot be used.",
             why=f"{path}: {error}",
