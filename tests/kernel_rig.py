@@ -73,6 +73,7 @@ class StagedSandbox:
     tier: Tier = Tier.PROCESS
     walls: Sequence[Wall] = ()
     pid: int = 0
+    refused: str = ""
     dead: anyio.Event = field(default_factory=anyio.Event)
     canceled: anyio.Event = field(default_factory=anyio.Event)
     reason: str = ""

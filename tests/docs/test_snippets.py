@@ -3,6 +3,7 @@
     ```console            each line after `$ ` is run in one shell; of the lines below it, every word of letters
                           must stand in what the command printed
     ```python             is run; with `save=NAME` it is kept under that name instead, for the commands after it
+    ```yaml save=NAME     is kept as well
     ```toml hive-agent    must be a spec that Hive accepts; `toml hive.toml` must be settings
 
 A command that ends in ` &` goes on beside the others of its fence, which wait until port 8000 is served. Port 8000
@@ -26,13 +27,14 @@ import pytest
 from hive.confidential import read_references
 from hive.core.settings import load_settings
 from hive.execution.spec_file import parse_spec
+from hive.security.kernel_policy import read_policies
 
 ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 60
 BESIDE_TIMEOUT_S = 20
 MARK = "--- exit"
 PAGE_PORT = "8000"
-KNOWN = {"console", "python", "toml", "sh", "text", "mermaid"}
+KNOWN = {"console", "python", "toml", "yaml", "sh", "text", "mermaid"}
 
 
 class Fence(NamedTuple):
@@ -75,6 +77,12 @@ def label(fence: Fence) -> str:
 def test_there_are_snippets():
     assert len(of_kind("console")) >= 4
     assert {fence.kind for fence in ALL} <= KNOWN
+
+
+@pytest.mark.parametrize("fence", of_kind("yaml"), ids=label)
+def test_yaml_is_a_policy_of_the_kernel(fence):
+    assert fence.rest.startswith("save=")
+    assert read_policies(fence.text.encode())
 
 
 @pytest.mark.parametrize("fence", of_kind("toml"), ids=label)
@@ -237,7 +245,7 @@ def words_of(line: str) -> list[str]:
 )
 def test_the_commands_of_a_page_print_what_it_says(page, session):
     for fence in fences(page):
-        if fence.kind == "python" and fence.rest.startswith("save="):
+        if fence.kind in ("python", "yaml") and fence.rest.startswith("save="):
             (session.folder / fence.rest.removeprefix("save=")).write_text(
                 session.ported(fence.text)
             )

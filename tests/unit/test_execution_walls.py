@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hive.core.errors import SandboxError
 from hive.core.grant import PathRule
-from hive.execution.drivers.process import granted_mounts, interpreter_reads
+from hive.execution.drivers.process import interpreter_reads
+from hive.execution.drivers.process_mounts import granted_mounts
 from hive.execution.launcher_logs import BURST_LINES, LINE_MAX_CHARS, PrintedLines
 from hive.execution.walls import kernel, seccomp
 from hive.execution.walls.plan import MountPlan, SandboxPlan, SizePlan, read_plan

@@ -64,6 +64,7 @@ _SECTIONS: Final[dict[str, dict[str, VerbRow]]] = {
         "quarantine": VerbRow("quarantine:quarantine", "Shut an agent in; all evidence stays."),
         "release": VerbRow("quarantine:release", "Let an agent out of quarantine."),
         "watchdog": VerbRow("quarantine:watchdog", "Show alarms and the rules that raise them."),
+        "enforce": VerbRow("enforce:enforce", "See and say what the kernel refuses agents."),
         "guard": VerbRow("guard:guard", "Look at a text as the gate's scanner does, offline."),
         "parked": VerbRow("parked:parked", "Decide about effects that a crash left open."),
         "warrant": VerbRow("warrant:warrant", "Mint, hand on, verify and revoke warrants."),

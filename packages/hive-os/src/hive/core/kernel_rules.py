@@ -1,5 +1,6 @@
 """What the kernel refuses a sandbox, whatever else it was granted: denials, and they only add up."""
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,3 +50,21 @@ class KernelRule:
 def joined(ours: Iterable[KernelRule], theirs: Iterable[KernelRule]) -> tuple[KernelRule, ...]:
     """Return the denials of both sides."""
     return tuple(sorted({*ours, *theirs}))
+
+
+def connection_rule(rules: Iterable[KernelRule], address: str, port: int) -> KernelRule | None:
+    """Return the rule that a TCP connection to an address meets and that refuses it: the hardest one first."""
+    parsed = ipaddress.ip_address(address)
+    ways = [parsed]
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        ways.append(parsed.ipv4_mapped)
+    met = [
+        rule
+        for rule in rules
+        if rule.act is KernelAct.CONNECT
+        and rule.answer is not KernelAnswer.REPORT
+        and (not rule.ports or port in rule.ports)
+        and (not rule.protocols or "tcp" in rule.protocols)
+        and (not rule.network or any(way in ipaddress.ip_network(rule.network) for way in ways))
+    ]
+    return min(met, key=lambda rule: rule.answer is not KernelAnswer.KILL, default=None)

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ollama_url: str = "http://127.0.0.1:11434"
     tiers: str = "process:"
     tier_min: str = "wasm"
+    enforcer: str = "auto"
     spans_url: str = "postgresql:"
     witness_url: str = ""
     witness_for: tuple[str, ...] = ()

@@ -173,7 +173,7 @@ def _announce(first_pid: int, status: int, ground: SandboxGround) -> None:
     handle = os.pidfd_open(first_pid)
     message = json.dumps({
         "kind": "pid", "pid": first_pid, "uid": ground.host_uid,
-        "memory": ground.groups.memory, "processes": ground.groups.processes,
+        "memory": ground.groups.memory, "processes": ground.groups.processes, "marks": ground.groups.marks,
     }).encode()  # fmt: skip
     with socket.socket(fileno=os.dup(status)) as channel:
         socket.send_fds(channel, [message], [handle])

@@ -20,8 +20,10 @@ import anyio
 
 from hive.core.clock import Clock
 from hive.core.errors import SandboxError, TierUnavailableError
+from hive.execution.enforcement import SandboxGuard
 from hive.execution.launcher_link import LauncherLink
 from hive.execution.launcher_logs import READ_BYTES, PrintedLines
+from hive.execution.launcher_tree import GUARDED
 from hive.execution.ports import Wall
 from hive.execution.walls.plan import WALL_NAMES, SandboxPlan
 
@@ -61,6 +63,9 @@ class LaunchedSandbox:
     walls: tuple[Wall, ...] = ()
     group_memory: str = ""
     group_processes: str = ""
+    group_marks: str = ""
+    guard: SandboxGuard | None = None
+    refused: str = ""
     exit_code: int | None = None
     oom_kills: int = 0
     dead: anyio.Event = field(default_factory=anyio.Event)
@@ -78,6 +83,11 @@ class LaunchedSandbox:
             if self._handle >= 0:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def refuse(self, reason: str) -> None:
+        """Kill everything inside for what it did; any thread may call it, and more than once."""
+        self.refused = self.refused or reason
+        self.kill(reason)
 
     @property
     def failed(self) -> bool:
@@ -137,7 +147,10 @@ class LaunchedSandbox:
             if handles:
                 with self._lock:
                     self._handle = handles[0]
-            if not data or self._take(json.loads(data)):
+            report = json.loads(data) if data else {}
+            if report.get("kind") == "guard":
+                status.send(self._guarded())
+            elif not data or self._take(report):
                 break
         await self._gone()
         self.dead.set()
@@ -149,6 +162,7 @@ class LaunchedSandbox:
             self.pid, self.uid = int(str(report["pid"])), int(str(report["uid"]))
             self.group_memory = str(report["memory"])
             self.group_processes = str(report["processes"])
+            self.group_marks = str(report["marks"])
             if self._killed_for:
                 self.kill(self._killed_for)
         elif kind == "ready":
@@ -165,6 +179,16 @@ class LaunchedSandbox:
             return True
         return False
 
+    def _guarded(self) -> bytes:
+        """Let the kernel's rules for it stand; return the word that lets its program run, or another one."""
+        try:
+            if self.guard is not None:
+                self.guard.begin(self.group_marks, self.pid, self.refuse)
+        except SandboxError as error:
+            self._failure = ("guard", f"{error} {error.why}")
+            return b"n"
+        return GUARDED
+
     async def _gone(self) -> None:
         """Wait for the kernel's own word: the reports may end before the processes do."""
         with anyio.move_on_after(DEATH_TIMEOUT_S):
@@ -172,7 +196,9 @@ class LaunchedSandbox:
                 await anyio.wait_readable(self._handle)
 
     def close(self) -> None:
-        """Give back the descriptors."""
+        """Give back the descriptors, and what the kernel keeps for it."""
+        if self.guard is not None:
+            self.guard.end()
         with self._lock:
             if self._handle >= 0:
                 os.close(self._handle)
@@ -182,7 +208,12 @@ class LaunchedSandbox:
 
 @asynccontextmanager
 async def launch(
-    link: LauncherLink, plan: SandboxPlan, *, clock: Clock, on_line: Callable[[str], None]
+    link: LauncherLink,
+    plan: SandboxPlan,
+    *,
+    clock: Clock,
+    on_line: Callable[[str], None],
+    guard: SandboxGuard | None = None,
 ) -> AsyncIterator[LaunchedSandbox]:
     """Start a sandbox; leaving kills it, waits for its end and closes what it had.
 
@@ -193,7 +224,8 @@ async def launch(
     """
     failure: Exception | None = None
     with contextlib.ExitStack() as stack:
-        sandbox, status, printed = await _hand_over(stack, link, plan, clock, on_line)
+        plan = plan._replace(guarded=guard is not None)
+        sandbox, status, printed = await _hand_over(stack, link, plan, clock, on_line, guard)
         async with anyio.create_task_group() as tasks:
             # Whoever cancels the spawn must still see its end: these go on until the sandbox is dead.
             shelters = [anyio.CancelScope(shield=True) for _ in range(1 + len(printed))]
@@ -220,6 +252,7 @@ async def _hand_over(
     plan: SandboxPlan,
     clock: Clock,
     on_line: Callable[[str], None],
+    guard: SandboxGuard | None,
 ) -> tuple[LaunchedSandbox, socket.socket, list[io.FileIO]]:
     with contextlib.ExitStack() as given_away:
         turn, turn_inside = socket.socketpair()
@@ -248,6 +281,7 @@ async def _hand_over(
             lines=PrintedLines(clock=clock, on_line=on_line),
             memory_bytes=plan.sizes.memory_bytes,
             streams=streams,
+            guard=guard,
         )
         stack.callback(sandbox.close)
         await link.send(plan, [end.fileno() for end in ends])

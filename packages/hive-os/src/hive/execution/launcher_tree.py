@@ -6,6 +6,7 @@ three) and an explicit environment.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -40,6 +41,8 @@ from hive_guest import forward
 
 CONNECTIONS_MAX: Final = 256
 FAILED: Final = 125
+GUARDED: Final = b"g"
+GUARD_TIMEOUT_S: Final = 10.0
 _TURN_FD: Final = 3
 _STATUS_FD: Final = 4
 _TOLD_MAX_CHARS: Final = 500
@@ -301,6 +304,8 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
             argv, environment = gvisor.command(plan), dict(gvisor.environment())
         else:
             limits.apply(plan.sizes, whole_is_limited=report[CGROUP][0])
+        if plan.guarded:
+            _await_guard(status)
         tell(status, kind="ready", walls=report)
         os.execve(argv[0], argv, environment)  # noqa: S606 - this is the sandbox
     except OSError as error:
@@ -311,6 +316,13 @@ def _agent(plan: SandboxPlan, pipes: SandboxPipes, report: WallReport) -> NoRetu
         fail(status, "exec", error)
     except BaseException as error:  # noqa: BLE001 - a fork must never return into the launcher
         fail(status, "exec", error)
+
+
+def _await_guard(status: int) -> None:
+    """Wait until the node says that the kernel's rules for this sandbox stand."""
+    tell(status, kind="guard")
+    if not select.select([status], [], [], GUARD_TIMEOUT_S)[0] or os.read(status, 1) != GUARDED:
+        raise OSError(errno.EPERM, "the kernel's rules for it do not stand")
 
 
 def _arrange_descriptors(pipes: SandboxPipes) -> int:

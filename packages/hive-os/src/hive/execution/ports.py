@@ -10,6 +10,7 @@ from hive.core.ids import ContextId, OwnerId, SandboxId, TaskId, TurnId
 from hive.core.json import Json
 from hive.core.spec import AgentSpec
 from hive.core.task import Artifact, Message
+from hive.execution.enforcement import Guarding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,11 @@ class Sandbox(Protocol):
         """Return the host pid of its first process, 0 when there is none."""
         ...
 
+    @property
+    def refused(self) -> str:
+        """Say for what the kernel ended it; empty where it did not."""
+        ...
+
     async def ready(self, timeout_s: float) -> Description:
         """Wait until the agent is loaded.
 
@@ -231,6 +237,11 @@ class WalledCommand(Protocol):
         """Return the last lines of its standard error."""
         ...
 
+    @property
+    def refused(self) -> str:
+        """Say for what the kernel ended it; empty where it did not."""
+        ...
+
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what it wrote, as soon as there is something; it waits while nobody reads.
 
@@ -274,9 +285,10 @@ class WalledCommand(Protocol):
 
 
 class SandboxDriver(Protocol):
-    """A tier: prepares artifacts and spawns sandboxes."""
+    """A tier: prepares artifacts and spawns sandboxes, each under the guard that `guarding` gives it."""
 
     tier: Tier
+    guarding: Guarding | None
 
     async def probe(self) -> Probe:
         """Run something behind the walls and tell which stand; never "the file exists"."""

@@ -112,6 +112,9 @@ class TurnRun:
             return replace(end, ending=Ending.RISES, tier=self._turn.rises)
         if self._job.canceled.is_set() and end.ending is not Ending.DONE:
             return replace(end, ending=Ending.CANCELED, reason="canceled")
+        if self._sandbox.refused and end.ending in (Ending.DIED, Ending.DONE):
+            # It would do the same again; and what it says after it was refused counts for nothing.
+            return replace(end, ending=Ending.FAILED, reason=self._sandbox.refused)
         return end
 
     async def _stop(self) -> None:

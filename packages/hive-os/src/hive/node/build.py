@@ -29,6 +29,7 @@ from hive.kernel.rising import Rising
 from hive.kernel.turns import TurnBook
 from hive.ledger.writer import LedgerWriter
 from hive.memory import Values
+from hive.node.enforcing import Enforcement, begin_early, open_enforcement
 from hive.node.foreign_nodes import open_registrar
 from hive.node.gates import SandboxDoors
 from hive.node.guard import GuardedValues, opened_scanner, secrets_of
@@ -105,6 +106,7 @@ class Node:
     warrants: WarrantBook
     relations: LateRelations
     watchdog: Watchdog
+    enforcement: Enforcement
     tasks: TaskGroup
     models: "NodeModels | None" = None
     tools: "NodeTools | None" = None
@@ -146,6 +148,7 @@ async def open_node(
     async with AsyncExitStack() as stack:
         stack.callback(logs.close)
         early = EarlyIdentity(stack, settings, state, clock=clock, randomness=randomness)
+        enforcer = begin_early(stack, settings)
         engines = await stack.enter_async_context(_engines(settings, meanwhile, early))
         ledger = await open_ledger(stack, settings, state, engines, clock, randomness)
         tiers = await stack.enter_async_context(opened_tiers(settings, _lines_to(turns, logs)))
@@ -153,10 +156,10 @@ async def open_node(
         feed = SpanFeed(spans := span_store(settings, engines.database), clock=clock)
         begun = Beginning(settings, clock, randomness, turns, logs, run_directory)
         ground = await _ground(stack, tasks, engines, ledger, feed, begun)
+        enforcement = await open_enforcement(tasks, ground, tiers, enforcer)
         identity, inside = await early.identity(ledger.writer), SandboxRoutes()
-        kernel, placement, environments = _kernel(ground, tiers, inside, identity)
-        inside.own = _own_door(ground, kernel)
-        kernel.guards.policies.spiffe_id = identity.name_of
+        kernel, placement, environments = _kernel(ground, tiers, inside, identity, enforcement)
+        inside.own, kernel.guards.policies.spiffe_id = _own_door(ground, kernel), identity.name_of
         warrants = await open_warrants(ground, state, kernel.guards.warrants)
         relations = open_relations(stack, ground, kernel.guards.policies)
         watchdog = await open_watchdog(tasks, ground, kernel, identity, ledger.followers, warrants)
@@ -179,6 +182,7 @@ async def open_node(
             warrants=warrants,
             relations=relations,
             watchdog=watchdog,
+            enforcement=enforcement,
             tasks=tasks,
         )
 
@@ -242,6 +246,7 @@ def _kernel(
     tiers: Tiers,
     inside: SandboxRoutes,
     identity: NodeIdentity,
+    enforcement: Enforcement,
 ) -> tuple[Kernel, TierPlacement, Environments]:
     """Put the kernel together; its egress door and its gates need each other, so they meet here."""
     holder: list[Kernel] = []
@@ -250,6 +255,7 @@ def _kernel(
         principal_for=ground.turns.principal_without_turn,
         grant_for=ground.turns.grant_in,
         is_builder=ground.turns.builds_in,
+        objection_to=enforcement.objection_to,
         clock=ground.clock,
     )
     identities = SandboxIdentities(identity.service, ground.turns, tiers.first_process)

@@ -7,6 +7,7 @@ from hive.kernel.record import event
 from hive.node.approvals import approvals_of
 from hive.node.budgets import NodeBudgets
 from hive.node.build import Node
+from hive.node.enforce_desk import NodeEnforce
 from hive.node.foreign_nodes import NodeNodes, answering_of
 from hive.node.identity_desk import NodeIdentities
 from hive.node.mcp_grants import NodeGrants
@@ -24,6 +25,7 @@ from hive.security.supply_chain.trust import TrustFolder, folder_of
 from hive.web.approvals import ApprovalsChapter
 from hive.web.budgets import BudgetsChapter
 from hive.web.chapters import Chapter
+from hive.web.enforce import EnforceChapter
 from hive.web.identity import IdentityChapter
 from hive.web.llm import LlmChapter
 from hive.web.mcp_grants import OauthGrantsChapter
@@ -52,6 +54,16 @@ def chapters_of(node: Node) -> Sequence[Chapter]:
     chapters.append(RelationsChapter(NodeRelations(node.relations)))
     chapters.append(WarrantsChapter(NodeWarrants(node.warrants)))
     chapters.append(WatchChapter(NodeWatch(node.watchdog, node.kernel.supervisor, node.state.path)))
+    chapters.append(
+        EnforceChapter(
+            NodeEnforce(
+                node.enforcement,
+                agents=node.kernel.supervisor,
+                builder=node.tiers.builder,
+                note=noting(node),
+            )
+        )
+    )
     if node.models is not None:
         chapters += [LlmChapter(node.models), SecretsChapter(NodeSecrets(node.models, node.tools))]
     if node.tools is not None:

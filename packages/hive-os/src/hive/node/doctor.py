@@ -12,6 +12,8 @@ from hive.core.clock import SystemClock
 from hive.core.errors import HiveError
 from hive.core.grant import Tier
 from hive.core.settings import Settings
+from hive.execution.enforcement import EnforcerStep
+from hive.execution.enforcement.ladder import WALLS_ALONE
 from hive.execution.environment_node import host_node
 from hive.execution.ports import Probe
 from hive.node.console import NodeFace
@@ -36,6 +38,7 @@ async def examine_node(node: "Node", face: NodeFace) -> Examination:
         findings=[
             *map(engine_finding, statuses),
             *_walls(probes, node.settings),
+            enforcer_finding(node.enforcement.steps, node.settings),
             await node.identity.finding(node.clock.now()),
             *await guards_of(node),
             *(await node.models.findings() if node.models else [_models(node.settings)]),
@@ -56,9 +59,12 @@ async def examine(settings: Settings) -> Examination:
     """
     from hive.node.alone import engines_alone, probes_alone
     from hive.node.doctor_guards import guards_alone
+    from hive.node.enforcing import steps_alone
 
     found = [finding async for finding in engines_alone(settings)]
     found += _walls(await probes_alone(settings), settings)
+    steps = await to_thread.run_sync(steps_alone, settings)
+    found.append(enforcer_finding(steps, settings))
     found += await guards_alone(settings, SystemClock())
     found += [_models(settings), await to_thread.run_sync(_node_js, settings)]
     found += [await to_thread.run_sync(_kvm), _mode(settings)]
@@ -76,6 +82,22 @@ def _kvm() -> Finding:
         state="info",
         detail=f"{'real' if found.real else 'not usable'}: {found.reason}",
     )
+
+
+def enforcer_finding(steps: Sequence[EnforcerStep], settings: Settings) -> Finding:
+    """Say what holds rules in the kernel, and which stronger steps this machine does not have."""
+    taken = next((one for one in steps if one.stands), None)
+    told = "; ".join(f"{one.name}: {one.detail}" for one in steps if not one.stands)
+    if taken is None or taken.name == WALLS_ALONE:
+        return Finding(
+            section="walls",
+            name="kernel guard",
+            state="failed" if taken is None else "degraded" if settings.production else "info",
+            detail=f"none: {told or (taken.detail if taken else '')}",
+            fix="Agents whose policies need it do not start. It needs root, libbpf (Debian: libbpf1) and Linux 5.8.",
+        )
+    detail = f"{taken.name}: {taken.detail}{f'   ({told})' if told else ''}"
+    return Finding(section="walls", name="kernel guard", state="ok", detail=detail)
 
 
 def engine_finding(status: EngineStatus) -> Finding:
@@ -125,9 +147,9 @@ def _walls(probes: Sequence[Probe], settings: Settings) -> list[Finding]:
     found.append(
         Finding(
             section="walls",
-            name="wasm, microvm",
+            name="microvm",
             state="unverified",
-            detail="these tiers are not part of this version",
+            detail="this tier is not part of this version",
         )
     )
     return found

@@ -123,6 +123,7 @@ async def running_node(
             )
         )
         console, face, prepare = await _open_doors(node, public, address, stack, end=end)
+        await node.enforcement.protect_house(settings.state)
         await stack.enter_async_context(node.kernel.supervisor.running())
         # Only now: before, a caller would be told that an agent of yesterday does not exist.
         public.a2a = node.inside.a2a

@@ -9,6 +9,7 @@ from hive.core.grant import Tier
 from hive.core.ids import SandboxId
 from hive.core.settings import Settings
 from hive.execution.drivers import DRIVERS as SANDBOXES
+from hive.execution.enforcement import Guarding
 from hive.execution.ports import LogLine, Probe, SandboxDriver
 
 LogSink = Callable[[SandboxId, LogLine], None]
@@ -40,6 +41,11 @@ class Tiers:
     def builder(self) -> SandboxDriver:
         """Return the tier in which environments are built and tool servers run."""
         return self.drivers[Tier.PROCESS]
+
+    def guard(self, guarding: Guarding) -> None:
+        """Let every sandbox from now on start under the kernel's guard."""
+        for driver in self.drivers.values():
+            driver.guarding = guarding
 
     def first_process(self, sandbox: SandboxId) -> int:
         """Return the host pid of a live sandbox's first process, 0 where there is none."""

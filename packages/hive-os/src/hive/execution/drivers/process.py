@@ -17,8 +17,9 @@ import anyio
 
 from hive.core.clock import Clock, SystemClock
 from hive.core.errors import SandboxError, TierUnavailableError
-from hive.core.grant import Access, Grant, Limits, PathRule, Tier
+from hive.core.grant import Grant, Limits, PathRule, Tier
 from hive.core.ids import SandboxId
+from hive.execution.drivers.process_mounts import granted_mounts, kept_mounts, own_mounts
 from hive.execution.drivers.process_probe import judge_probe, lures, probe_argv
 from hive.execution.drivers.process_sandbox import ProcessSandbox, watch_outbox
 from hive.execution.drivers.process_streams import (
@@ -26,12 +27,12 @@ from hive.execution.drivers.process_streams import (
     CommandStreams,
     command_streams,
 )
+from hive.execution.enforcement import Guarding, SandboxGuard
 from hive.execution.guest_channel import GuestChannel
 from hive.execution.launcher_link import LauncherLink
 from hive.execution.launcher_sandbox import LaunchedSandbox, launch
 from hive.execution.launcher_unwalled import launch_unwalled
 from hive.execution.ports import LogLine, Opening, Prepared, Probe
-from hive.execution.walls.mounts import gate_mount
 from hive.execution.walls.plan import (
     GATE_INSIDE,
     HOME,
@@ -59,9 +60,6 @@ _ENVIRONMENT: Final = {
     "HIVE_OUTBOX": OUTBOX_INSIDE,
 }
 _OF_AGENTS: Final = ("HIVE_TURN_FD", "HIVE_OUTBOX")
-_NEVER_EXACTLY: Final = ("/", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/home", HOME, "/run",
-                         "/tmp")  # fmt: skip  # noqa: S108
-_NEVER_BELOW: Final = ("/proc", "/dev", "/etc", "/sys", GATE_INSIDE, OUTBOX_INSIDE)
 
 
 class ProcessDriver:
@@ -90,6 +88,7 @@ class ProcessDriver:
         self._link = LauncherLink(python=python)
         self._without_walls: str | None = None
         self._live: dict[SandboxId, LaunchedSandbox] = {}
+        self.guarding: Guarding | None = None
 
     async def __aenter__(self) -> "ProcessDriver":
         """Start the launcher; call it from the main thread."""
@@ -155,11 +154,13 @@ class ProcessDriver:
             SandboxError: it did not start.
 
         """
+        guard = self._guard_of(opening, grant)
+        kept = () if guard is None else kept_mounts(grant.paths, guard.rules)
         plan = self._plan(
             opening.sandbox_id,
             prepared.argv,
             environment={**prepared.environment, **opening.environment},
-            mounts=[*_own_mounts(opening), *granted_mounts(grant.paths)],
+            mounts=[*own_mounts(opening), *granted_mounts(grant.paths), *kept],
             reads=(*prepared.reads, *interpreter_reads(prepared.argv[0])),
             limits=grant.limits,
         )
@@ -168,7 +169,7 @@ class ProcessDriver:
             if self._on_log is not None:
                 self._on_log(opening.sandbox_id, LogLine(text=text))
 
-        async with self._launch(plan, on_line) as launched:
+        async with self._launch(plan, on_line, guard) as launched:
             channel = GuestChannel(
                 launched.turn_socket.dup(),
                 on_broken=lambda error: launched.kill(str(error)),
@@ -205,7 +206,7 @@ class ProcessDriver:
             opening.sandbox_id,
             argv,
             environment=opening.environment,
-            mounts=[*_own_mounts(opening), *granted_mounts(mounts)],
+            mounts=[*own_mounts(opening), *granted_mounts(mounts)],
             reads=interpreter_reads(argv[0]),
             limits=limits,
         )
@@ -240,21 +241,22 @@ class ProcessDriver:
             opening.sandbox_id,
             argv,
             environment=opening.environment,
-            mounts=[*_own_mounts(opening), *granted_mounts(mounts)],
+            mounts=[*own_mounts(opening), *granted_mounts(mounts)],
             reads=interpreter_reads(argv[0]),
             limits=limits,
         )
         own = {name: value for name, value in plan.environment.items() if name not in _OF_AGENTS}
         plan = plan._replace(environment=own, streams=True)
+        guard = self._guard_of(opening, Grant(paths=tuple(mounts), limits=limits))
         async with (
-            self._launch(plan, on_line) as launched,
+            self._launch(plan, on_line, guard) as launched,
             command_streams(launched, stalled_timeout_s=self._stalled_timeout_s) as streams,
         ):
             yield streams
 
     @asynccontextmanager
     async def _launch(
-        self, plan: SandboxPlan, on_line: Callable[[str], None]
+        self, plan: SandboxPlan, on_line: Callable[[str], None], guard: SandboxGuard | None = None
     ) -> AsyncIterator[LaunchedSandbox]:
         """Start behind walls; where there are none and that was allowed, without."""
         reason = await self._no_walls() if self._allow_none and not self._walls_min else ""
@@ -264,8 +266,13 @@ class ProcessDriver:
             ) as launched:
                 yield launched
             return
-        async with launch(self._link, plan, clock=self._clock, on_line=on_line) as launched:
+        async with launch(
+            self._link, plan, clock=self._clock, on_line=on_line, guard=guard
+        ) as launched:
             yield launched
+
+    def _guard_of(self, opening: Opening, grant: Grant) -> SandboxGuard | None:
+        return None if self.guarding is None else self.guarding.guard_for(opening.sandbox_id, grant)
 
     async def _no_walls(self) -> str:
         """Say why this machine has no walls, or nothing; found out once."""
@@ -332,37 +339,6 @@ def interpreter_reads(program: str) -> tuple[str, ...]:
 
 def _is_of_the_system(prefix: Path) -> bool:
     return prefix == Path("/") or prefix.is_relative_to("/usr")
-
-
-def _own_mounts(opening: Opening) -> list[MountPlan]:
-    mounts = [gate_mount(opening.gate_directory)]
-    if opening.outbox_directory:
-        mounts.append(MountPlan(opening.outbox_directory, OUTBOX_INSIDE, writable=True, ours=True))
-    return mounts
-
-
-def granted_mounts(rules: Sequence[PathRule]) -> list[MountPlan]:
-    """Turn granted paths into mounts.
-
-    Raises:
-        SandboxError: one would hide a part of the sandbox itself.
-
-    """
-    mounts = []
-    for rule in rules:
-        inside = posixpath.normpath(rule.inside)
-        hides = inside in _NEVER_EXACTLY or any(
-            inside == place or inside.startswith(place + "/") for place in _NEVER_BELOW
-        )
-        if hides or not inside.startswith("/") or inside.startswith("//"):
-            raise SandboxError(
-                "The sandbox cannot be started.",
-                why=f"The granted path {rule.host} would appear at {rule.inside!r}, "
-                "which belongs to the sandbox itself.",
-                fix="Grant it at another place, such as /data.",
-            )
-        mounts.append(MountPlan(rule.host, inside, writable=rule.access is Access.WRITE))
-    return mounts
 
 
 def _exit_status(launched: LaunchedSandbox) -> int:

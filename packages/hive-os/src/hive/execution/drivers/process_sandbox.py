@@ -60,6 +60,11 @@ class ProcessSandbox:
         """Return the host pid of its first process."""
         return self._launched.pid
 
+    @property
+    def refused(self) -> str:
+        """Say for what the kernel ended it; empty where it did not."""
+        return self._launched.refused
+
     async def ready(self, timeout_s: float) -> Description:
         """Wait until the agent is loaded.
 

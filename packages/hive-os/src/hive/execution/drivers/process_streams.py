@@ -66,6 +66,11 @@ class CommandStreams(ByteStream):
         return self._launched.printed
 
     @property
+    def refused(self) -> str:
+        """Say for what the kernel ended it; empty where it did not."""
+        return self._launched.refused
+
+    @property
     def waiting_bytes(self) -> int:
         """Return how much the command has not read yet, apart from what the kernel holds."""
         return self._waiting_bytes

@@ -30,6 +30,7 @@ from hive.execution.drivers.wasm_hosts import (
     remove_links,
     seated,
 )
+from hive.execution.enforcement import Guarding
 from hive.execution.ports import (
     Description,
     GuestEvent,
@@ -75,6 +76,11 @@ class WasmSandbox:
     def pid(self) -> int:
         """Return the host process's pid; an instance has none of its own."""
         return self._seat.host.launched.pid
+
+    @property
+    def refused(self) -> str:
+        """Say for what the kernel ended its host process; empty where it did not."""
+        return self._seat.host.launched.refused
 
     async def ready(self, timeout_s: float) -> Description:
         """Return what it is: the host has tried the component, so there is nothing to wait for.
@@ -163,6 +169,15 @@ class WasmDriver:
         self._live: dict[SandboxId, HostSeat] = {}
         self._opening = anyio.Lock()
         self._tasks: TaskGroup | None = None
+
+    @property
+    def guarding(self) -> Guarding | None:
+        """Return who guards the host processes."""
+        return self._launcher.guarding
+
+    @guarding.setter
+    def guarding(self, guarding: Guarding | None) -> None:
+        self._launcher.guarding = guarding
 
     async def __aenter__(self) -> "WasmDriver":
         """Start nothing yet: the first component, or the probe, does."""

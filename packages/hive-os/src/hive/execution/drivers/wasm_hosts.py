@@ -21,9 +21,11 @@ from anyio import to_thread
 
 from hive.core.clock import Clock
 from hive.core.errors import SandboxError
-from hive.core.grant import Limits
+from hive.core.grant import Grant, Limits
+from hive.core.ids import SandboxId
 from hive.execution.components import Runtime
-from hive.execution.drivers.process import ProcessDriver, granted_mounts, interpreter_reads
+from hive.execution.drivers.process import ProcessDriver, interpreter_reads
+from hive.execution.drivers.process_mounts import granted_mounts
 from hive.execution.guest_channel import GuestChannel
 from hive.execution.guest_frames import ERROR_MAX_CHARS, clean
 from hive.execution.launcher_sandbox import LaunchedSandbox
@@ -300,8 +302,11 @@ class HostLauncher(ProcessDriver):
                 cpu_s=HOST_CPU_S,
             ),
         )._replace(routes={})
+        guard = None
+        if self.guarding is not None:
+            guard = self.guarding.guard_for(SandboxId(plan.name), Grant())
         try:
-            async with self._launch(plan, on_line) as launched:
+            async with self._launch(plan, on_line, guard) as launched:
                 host = ComponentHost(launched, folder)
                 await host.attach()
                 try:

@@ -19,11 +19,15 @@ _START_FIELD: Final = 18
 
 
 class SandboxGroup(NamedTuple):
-    """The groups of one sandbox; an empty path where the machine gives none."""
+    """The groups of one sandbox; an empty path where the machine gives none.
+
+    `marks` is of version 2 and bounds nothing: it is what programs in the kernel know the sandbox by.
+    """
 
     memory: str = ""
     processes: str = ""
     unified: bool = False
+    marks: str = ""
 
     @property
     def complete(self) -> bool:
@@ -37,13 +41,13 @@ def parents() -> SandboxGroup:
     if "" in own:
         unified = _unified_mount() / own[""].lstrip("/")
         if _offers_both(unified):
-            return SandboxGroup(str(unified), str(unified), unified=True)
+            return SandboxGroup(str(unified), str(unified), unified=True, marks=str(unified))
     found = {}
     for controller in (_MEMORY, _PROCESSES):
         place = _ROOT / controller / own.get(controller, "").lstrip("/")
         usable = controller in own and place.is_dir() and os.access(place, os.W_OK)
         found[controller] = str(place) if usable else ""
-    return SandboxGroup(found[_MEMORY], found[_PROCESSES])
+    return SandboxGroup(found[_MEMORY], found[_PROCESSES], marks=_marks_above(own))
 
 
 def make(above: SandboxGroup, slot: int) -> SandboxGroup:
@@ -52,7 +56,8 @@ def make(above: SandboxGroup, slot: int) -> SandboxGroup:
     name = f"{_PREFIX}{own}-{_started(own)}-{slot}"
     memory = _make_one(above.memory, name)
     processes = memory if above.unified else _make_one(above.processes, name)
-    return SandboxGroup(memory, processes, unified=above.unified)
+    marks = memory if above.unified else _make_one(above.marks, name)
+    return SandboxGroup(memory, processes, unified=above.unified, marks=marks)
 
 
 def bound(group: SandboxGroup, *, memory_bytes: int, processes_max: int) -> SandboxGroup:
@@ -67,12 +72,12 @@ def bound(group: SandboxGroup, *, memory_bytes: int, processes_max: int) -> Sand
         _write(Path(group.memory) / swap, "0" if group.unified else str(memory_bytes))
     if processes and not _write(Path(processes) / "pids.max", str(processes_max)):
         processes = ""
-    return SandboxGroup(memory, processes, unified=group.unified)
+    return group._replace(memory=memory, processes=processes)
 
 
 def join(group: SandboxGroup, pid: int) -> bool:
     """Move a process into the groups; tell whether it went."""
-    places = {place for place in (group.memory, group.processes) if place}
+    places = {place for place in (group.memory, group.processes, group.marks) if place}
     return all(_write(Path(place) / "cgroup.procs", str(pid)) for place in places)
 
 
@@ -91,7 +96,7 @@ def killed_for_memory(group: SandboxGroup) -> int:
 
 def remove(group: SandboxGroup) -> None:
     """Remove the groups of a sandbox that is dead."""
-    for place in {group.memory, group.processes} - {""}:
+    for place in {group.memory, group.processes, group.marks} - {""}:
         with contextlib.suppress(OSError):
             Path(place).rmdir()
 
@@ -102,7 +107,7 @@ def remove_leftovers(above: SandboxGroup) -> int:
     A group stays while the kernel still buries its processes; another call removes it then.
     """
     stay = 0
-    for place in {above.memory, above.processes} - {""}:
+    for place in {above.memory, above.processes, above.marks} - {""}:
         for found in Path(place).glob(_PREFIX + "*"):
             launcher, _, rest = found.name.removeprefix(_PREFIX).partition("-")
             started = rest.partition("-")[0]
@@ -138,6 +143,13 @@ def _own_groups() -> dict[str, str]:
             _, controllers, path = line.split(":", 2)
             own |= dict.fromkeys(controllers.split(","), path)
     return own
+
+
+def _marks_above(own: dict[str, str]) -> str:
+    """Return where groups of version 2 may be made beside controllers of version 1; empty where nowhere."""
+    place = _unified_mount() / own.get("", "/").lstrip("/")
+    usable = "" in own and (place / "cgroup.procs").exists() and os.access(place, os.W_OK)
+    return str(place) if usable else ""
 
 
 def _unified_mount() -> Path:

@@ -6,6 +6,7 @@ Trusts nothing but the kernel's answer: a call that is missing raises ENOSYS, an
 import ctypes
 import os
 import platform
+import struct
 from typing import Final
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -27,12 +28,14 @@ _NUMBERS_EVERYWHERE: Final = {
     "open_tree": 428,
     "move_mount": 429,
     "close_range": 436,
+    "openat2": 437,
     "mount_setattr": 442,
     "landlock_create_ruleset": 444,
     "landlock_add_rule": 445,
     "landlock_restrict_self": 446,
 }
 
+_RESOLVE_IN_ROOT: Final = 0x10
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 CLONE_NEWUTS: Final = 0x04000000
@@ -123,6 +126,22 @@ def set_mount_attributes(
     flags = AT_RECURSIVE | (0 if path else AT_EMPTY_PATH)
     packed = (ctypes.c_char * ctypes.sizeof(wanted)).from_buffer(wanted)
     call("mount_setattr", directory_fd, os.fsencode(path), flags, packed, ctypes.sizeof(wanted))
+
+
+def open_in_root(root: str, path: str) -> int:
+    """Open a place (O_PATH) as a process with another root would find it, links and all; return its descriptor.
+
+    Raises:
+        OSError: it leads nowhere there.
+
+    """
+    above = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
+    packed = ctypes.create_string_buffer(how, len(how))
+    try:
+        return call("openat2", above, os.fsencode(path), packed, len(how))
+    finally:
+        os.close(above)
 
 
 def close_from(first_fd: int) -> None:

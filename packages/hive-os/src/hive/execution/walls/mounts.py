@@ -218,7 +218,7 @@ def _bind_plan(
     attributes = _WRITABLE if mount.writable else _LOCKED_DOWN
     access = landlock.EVERYTHING if mount.writable else landlock.READ_RUN
     rules[mount.inside] = rules.get(mount.inside, 0) | access
-    if owner_map is not None and (mount.writable or mount.ours):
+    if owner_map is not None and (mount.writable or mount.ours or mount.kept):
         if _bind_mapped(root, here, mount.inside, attributes, owner_map, mappings):
             return
         if mount.ours:

@@ -25,12 +25,16 @@ WallReport: TypeAlias = dict[str, tuple[bool, str]]
 
 
 class MountPlan(NamedTuple):
-    """A host path that appears inside. With `ours` its owner is the node, shown inside as the agent."""
+    """A host path that appears inside. With `ours` its owner is the node, shown inside as the agent.
+
+    One that is `kept` lies in a writable folder and cannot be written all the same; its owner is shown as the folder's is.
+    """
 
     host: str
     inside: str
     writable: bool = False
     ours: bool = False
+    kept: bool = False
 
 
 class SizePlan(NamedTuple):
@@ -48,7 +52,7 @@ class SandboxPlan(NamedTuple):
 
     With `runsc` (its path, then the first process inside, which starts the command)
     the command runs on a kernel of its own, and its turns are its standard input. With `streams` its standard input and output are pipes of the node's; without, its input is empty and
-    what it prints are lines.
+    what it prints are lines. One that is `guarded` waits for the node's word before its program runs.
     """
 
     name: str
@@ -62,6 +66,7 @@ class SandboxPlan(NamedTuple):
     without: tuple[str, ...] = ()
     streams: bool = False
     runsc: tuple[str, ...] = ()
+    guarded: bool = False
 
     def encode(self) -> bytes:
         """Return the plan as bytes."""
@@ -71,7 +76,7 @@ class SandboxPlan(NamedTuple):
 def read_plan(data: bytes) -> SandboxPlan:
     """Return the plan that `SandboxPlan.encode` wrote."""
     name, argv, environment, mounts, routes, sizes, directory, *rest = json.loads(data)
-    demanded, without, streams, runsc = rest
+    demanded, without, streams, runsc, guarded = rest
     return SandboxPlan(
         name=name,
         argv=tuple(argv),
@@ -84,4 +89,5 @@ def read_plan(data: bytes) -> SandboxPlan:
         without=tuple(without),
         streams=bool(streams),
         runsc=tuple(runsc),
+        guarded=bool(guarded),
     )

@@ -85,6 +85,11 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+def always_refused() -> frozenset[str]:
+    """Return the calls that fail in every sandbox, whatever their arguments are."""
+    return frozenset(_FORBIDDEN)
+
+
 def refuse(number: int) -> int:
     """Return the filter's answer for an error number."""
     return _ERRNO | number

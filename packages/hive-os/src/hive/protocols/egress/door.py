@@ -68,7 +68,9 @@ class EgressDoor:
     `principal_for` tells who calls when a connection shows no handle: the turn that runs in the
     sandbox, or the builder. `grant_for` gives the sandbox's grant, to see whether it names an inner
     address; without it none is reached by name. `is_builder` tells whose hosts the operator chose
-    and no agent did: an index of one's own has an address of one's own network.
+    and no agent did: an index of one's own has an address of one's own network. `objection_to` names the
+    rule of the kernel's policies that refuses a sandbox an address and port, or nothing: inside, the kernel holds
+    the same rules, and out of a sandbox this door is the only way.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class EgressDoor:
         clock: Clock,
         grant_for: Callable[[SandboxId], Grant | None] | None = None,
         is_builder: Callable[[SandboxId], bool] | None = None,
+        objection_to: Callable[[SandboxId, str, int], str] | None = None,
         resolve: Resolve = system_resolve,
         limits: EgressLimits | None = None,
     ) -> None:
@@ -87,6 +90,7 @@ class EgressDoor:
         self._clock = clock
         self._grant_for = grant_for
         self._is_builder = is_builder or (lambda _sandbox: False)
+        self._objection_to = objection_to or (lambda _sandbox, _address, _port: "")
         self._resolve = resolve
         self._limits = limits or EgressLimits()
 
@@ -244,6 +248,8 @@ class EgressDoor:
                     f"{target.host} leads inside the machine or its networks. "
                     "The grant would have to name the address itself."
                 )
+            if rule := self._objection_to(sandbox, address, target.port):
+                raise AddressRefusedError(f"The rule {rule} refuses {address}:{target.port}.")
         late = False
         for address in addresses:
             try:
