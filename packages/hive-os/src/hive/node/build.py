@@ -164,8 +164,7 @@ async def open_node(
         relations = open_relations(stack, ground, kernel.guards.policies)
         watchdog = await open_watchdog(tasks, ground, kernel, identity, ledger.followers, warrants)
         await _load(kernel, secrets_of(ground, state))
-        _start_keepers(tasks, feed, ledger, kernel, environments, settings)
-        keep_identity(tasks, identity)
+        _start_keepers(tasks, feed, ledger, kernel, environments, settings, identity)
         yield Node(
             ground=ground,
             state=state,
@@ -319,7 +318,9 @@ def _start_keepers(
     kernel: Kernel,
     environments: Environments,
     settings: Settings,
+    identity: NodeIdentity,
 ) -> None:
+    keep_identity(tasks, identity)
     tasks.start_soon(trim_copies, settings, environments, kernel.supervisor, kernel.registry)
     tasks.start_soon(feed.run)
     tasks.start_soon(ledger.checkpointer.run)
