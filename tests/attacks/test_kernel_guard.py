@@ -322,3 +322,30 @@ def programs():
         pytest.skip("bpftool is not installed (Debian: bpftool)")
     listed = json.loads(subprocess.run([shown, "-j", "prog", "show"], capture_output=True).stdout)
     return {one["id"] for one in listed if one.get("name") in ("after_open", "before_open")}
+
+
+async def test_one_sandbox_after_the_other_is_guarded(tmp_path, data, enforcer, events):
+    """The kernel still buries the processes of the last one while the next begins."""
+    path = PathRule(host=str(data), inside="/data")
+    async with ProcessDriver() as driver:
+        driver.guarding = KernelGuards(
+            enforcer, met=events.append, rules_of=lambda _agent: (forbid("/data/plain"),)
+        )
+        for number in range(40):
+            opening = make_opening(tmp_path, sandbox_id=f"next-{number}")
+            async with driver.open(
+                ["/bin/cat", "/data/plain"],
+                mounts=[path],
+                opening=opening,
+                limits=SMALL,
+                on_line=lambda _line: None,
+            ) as streams:
+                with pytest.raises(anyio.EndOfStream):
+                    raise AssertionError(await streams.receive())
+                assert {wall.name for wall in streams.walls if not wall.stands} == set()
+    await evidence(events, 40)
+
+
+async def test_a_process_outside_its_group_is_not_taken_for_guarded(enforcer, tmp_path):
+    with pytest.raises(SandboxError, match="cannot be guarded"):
+        enforcer.guard("outside", str(tmp_path), os.getpid(), (forbid(),))

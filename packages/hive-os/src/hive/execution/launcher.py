@@ -7,11 +7,13 @@ the node; every sandbox dies with it.
 
 import contextlib
 import gc
+import itertools
 import os
 import select
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple, NoReturn
@@ -63,6 +65,9 @@ class Launcher:
         self._parents = cgroups.parents()
         self._slots: dict[int, tuple[int, cgroups.SandboxGroup]] = {}
         self._free = list(range(SANDBOXES_MAX - 1, -1, -1))
+        # A group's name is never used again: the kernel may still bury what was in the last one of it.
+        self._serials = itertools.count()
+        self._buried: deque[cgroups.SandboxGroup] = deque()
         self._ahead: _Ahead | None = None
         self._claim: socket.socket | None = None
         self._stage = mounts.own_place()
@@ -105,11 +110,15 @@ class Launcher:
         if ahead is not None and not plan.without and self._hand_over(ahead, plan, data, fds):
             return
         slot = self._free.pop()
-        groups = self._groups(plan, slot)
+        groups = self._groups(plan)
         self._fork(slot, groups, lambda ground: keep(plan, pipes, ground))
 
     def _wait(self) -> None:
         """Wait for the next plan; meanwhile a sandbox is begun ahead, and again where the host's mounts change."""
+        for _ in range(len(self._buried)):
+            groups = self._buried.popleft()
+            if not cgroups.remove(groups):
+                self._buried.append(groups)
         while True:
             pause_s = None if self._ahead is not None else AHEAD_PAUSE_S
             if self._changes.wait(self._control, pause_s):
@@ -128,7 +137,7 @@ class Launcher:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         slot = self._free.pop()
-        groups = cgroups.make(self._parents, slot)
+        groups = cgroups.make(self._parents, next(self._serials))
 
         def wait(ground: SandboxGround) -> NoReturn:
             ours.close()
@@ -188,10 +197,10 @@ class Launcher:
             )
         )
 
-    def _groups(self, plan: SandboxPlan, slot: int) -> cgroups.SandboxGroup:
+    def _groups(self, plan: SandboxPlan) -> cgroups.SandboxGroup:
         if "cgroup" in plan.without:
             return cgroups.SandboxGroup()
-        return self._bound(cgroups.make(self._parents, slot), plan)
+        return self._bound(cgroups.make(self._parents, next(self._serials)), plan)
 
     @staticmethod
     def _bound(groups: cgroups.SandboxGroup, plan: SandboxPlan) -> cgroups.SandboxGroup:
@@ -209,7 +218,8 @@ class Launcher:
                     return
                 if keeper in self._slots:  # else an orphan, whose keeper was killed
                     slot, groups = self._slots.pop(keeper)
-                    cgroups.remove(groups)
+                    if not cgroups.remove(groups):
+                        self._buried.append(groups)
                     self._free.append(slot)
 
 

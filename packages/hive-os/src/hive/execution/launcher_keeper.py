@@ -185,7 +185,9 @@ def _join_groups(
 ) -> None:
     if left_out:
         report[CGROUP] = (False, "left out on request")
-    elif ground.groups.complete and cgroups.join(ground.groups, first_pid):
+        return
+    joined = cgroups.join(ground.groups, first_pid)
+    if joined.complete:
         report[CGROUP] = (True, "memory and pids, version " + "12"[ground.groups.unified])
     else:
         report[CGROUP] = (False, "no cgroup may be written here: limits count per process")

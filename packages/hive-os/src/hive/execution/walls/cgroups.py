@@ -50,10 +50,10 @@ def parents() -> SandboxGroup:
     return SandboxGroup(found[_MEMORY], found[_PROCESSES], marks=_marks_above(own))
 
 
-def make(above: SandboxGroup, slot: int) -> SandboxGroup:
+def make(above: SandboxGroup, serial: int) -> SandboxGroup:
     """Make the groups of a sandbox, without bounds yet; what cannot be made stays empty."""
     own = os.getpid()
-    name = f"{_PREFIX}{own}-{_started(own)}-{slot}"
+    name = f"{_PREFIX}{own}-{_started(own)}-{serial}"
     memory = _make_one(above.memory, name)
     processes = memory if above.unified else _make_one(above.processes, name)
     marks = memory if above.unified else _make_one(above.marks, name)
@@ -75,10 +75,16 @@ def bound(group: SandboxGroup, *, memory_bytes: int, processes_max: int) -> Sand
     return group._replace(memory=memory, processes=processes)
 
 
-def join(group: SandboxGroup, pid: int) -> bool:
-    """Move a process into the groups; tell whether it went."""
-    places = {place for place in (group.memory, group.processes, group.marks) if place}
-    return all(_write(Path(place) / "cgroup.procs", str(pid)) for place in places)
+def join(group: SandboxGroup, pid: int) -> SandboxGroup:
+    """Move a process into the groups; return those that it went to."""
+
+    def went(place: str) -> str:
+        return place if place and _write(Path(place) / "cgroup.procs", str(pid)) else ""
+
+    memory = went(group.memory)
+    processes = memory if group.processes == group.memory else went(group.processes)
+    marks = memory if group.marks == group.memory else went(group.marks)
+    return group._replace(memory=memory, processes=processes, marks=marks)
 
 
 def killed_for_memory(group: SandboxGroup) -> int:
@@ -94,11 +100,17 @@ def killed_for_memory(group: SandboxGroup) -> int:
     return 0
 
 
-def remove(group: SandboxGroup) -> None:
-    """Remove the groups of a sandbox that is dead."""
+def remove(group: SandboxGroup) -> bool:
+    """Remove the groups of a sandbox that is dead; False where the kernel still buries its processes."""
+    gone = True
     for place in {group.memory, group.processes, group.marks} - {""}:
-        with contextlib.suppress(OSError):
+        try:
             Path(place).rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            gone = False
+    return gone
 
 
 def remove_leftovers(above: SandboxGroup) -> int:

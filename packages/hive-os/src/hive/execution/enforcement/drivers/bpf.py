@@ -120,7 +120,7 @@ class BpfEnforcer:
         """
         if self._object is None:
             raise SandboxError("The kernel's guard was taken down.")
-        number = Path(group).stat().st_ino
+        number = _group_of(group, pid)
         self._groups[number] = sandbox
         made = BpfGuard(self, self._object, number, f"/proc/{pid}/root")
         try:
@@ -258,6 +258,17 @@ class BpfGuard:
         table = self._held.map(name)
         for key in keys:
             self._held.take(table, key)
+
+
+def _group_of(group: str, pid: int) -> int:
+    """Return a cgroup's number, having seen that the process is in it. Raises SandboxError."""
+    try:
+        if str(pid) in Path(group, "cgroup.procs").read_text().split():
+            return Path(group).stat().st_ino
+        why = "Its first process is not in its cgroup."
+    except OSError as error:
+        why = f"Its cgroup cannot be read: {error.strerror}."
+    raise SandboxError("The sandbox cannot be guarded.", why=why, fix="Try again; `hive doctor`.")
 
 
 def _named(rule: KernelRule | None, number: int) -> str:
