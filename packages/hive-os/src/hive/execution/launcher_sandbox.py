@@ -153,6 +153,9 @@ class LaunchedSandbox:
             elif not data or self._take(report):
                 break
         await self._gone()
+        if self.guard is not None:
+            # Why it died is in the kernel's buffer before it dies.
+            self.guard.settle()
         self.dead.set()
         self._started.set()
 

@@ -154,6 +154,10 @@ class _LiveGuard:
             self._held.change(rules)
         self.rules = rules
 
+    def settle(self) -> None:
+        """Hear everything that the kernel has told by now."""
+        self._enforcer.settle()
+
     def end(self) -> None:
         """Let go; twice is no error."""
         self._guards.leave(self)

@@ -59,7 +59,8 @@ def open_library() -> Library:
         library.ring_buffer__new.argtypes = [
             ctypes.c_int, _SAMPLE, ctypes.c_void_p, ctypes.c_void_p,
         ]  # fmt: skip
-        library.ring_buffer__poll.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        library.ring_buffer__epoll_fd.argtypes = [ctypes.c_void_p]
+        library.ring_buffer__consume.argtypes = [ctypes.c_void_p]
         library.ring_buffer__free.argtypes = [ctypes.c_void_p]
         library.ring_buffer__free.restype = None
         library.libbpf_set_print.argtypes = [_PRINT]
@@ -180,7 +181,7 @@ class BpfObject:
         return found.raw
 
     def hear(self, table: int, told: Callable[[bytes], None]) -> None:
-        """Call `told` with each event of a ring buffer, from within `poll`.
+        """Call `told` with each event of a ring buffer, from within `consume`.
 
         Raises:
             BpfError: it is no ring buffer.
@@ -196,10 +197,14 @@ class BpfObject:
         if not self._ring:
             raise BpfError(f"its events cannot be heard: {_why()}")
 
-    def poll(self, timeout_ms: int) -> None:
-        """Wait for events and hand them on; the interpreter is free meanwhile."""
+    def waits_on(self) -> int:
+        """Return the descriptor that is readable when there are events."""
+        return int(self._library.ring_buffer__epoll_fd(self._ring))
+
+    def consume(self) -> None:
+        """Hand on the events that are there; one thread at a time."""
         if self._ring:
-            self._library.ring_buffer__poll(self._ring, timeout_ms)
+            self._library.ring_buffer__consume(self._ring)
 
 
 def _why() -> str:

@@ -67,6 +67,10 @@ class Enforcer(Protocol):
         """Take everything out of the kernel."""
         ...
 
+    def settle(self) -> None:
+        """Hand on every event that the kernel has written by now."""
+        ...
+
     def protect(self, rules: Sequence[KernelRule]) -> None:
         """Let rules stand for every sandbox; their paths are the host's.
 
@@ -103,6 +107,10 @@ class SandboxGuard(Protocol):
             SandboxError: they cannot, so the sandbox must not start.
 
         """
+        ...
+
+    def settle(self) -> None:
+        """Hear everything that the kernel has told by now: of a process that is dead, all of it."""
         ...
 
     def end(self) -> None:

@@ -27,6 +27,7 @@ _ANSWERS: Final = MappingProxyType(
 )
 _PROTOCOLS: Final = MappingProxyType({"tcp": 1, "udp": 2})
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+ANY_GROUP: Final = b"\xff" * 8
 _PREFIX_BITS: Final = 96
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
@@ -66,6 +67,11 @@ def rows_of(rules: Sequence[tuple[int, KernelRule]], group: int, root: str) -> R
             case _:
                 _place_rows(made, used, number, rule, group, root)
     return made
+
+
+def places_of(rows: Rows) -> list[bytes]:
+    """Return the places (inode, device, a slot of zero) that rows are about, each once."""
+    return list(dict.fromkeys(key[8:20] + bytes(4) for key in rows.places))
 
 
 def _place_rows(

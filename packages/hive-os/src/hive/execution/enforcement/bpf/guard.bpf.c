@@ -14,6 +14,7 @@
 #include <bpf/bpf_tracing.h>
 
 #define SLOTS 4
+#define ANY_GROUP (~0ULL)
 #define DEPTH 32
 #define EPERM 1
 #define SIGKILL 9
@@ -228,6 +229,10 @@ static __always_inline int judge(__u64 began_ns, __u64 group, struct file *file,
 			.inode = BPF_CORE_READ(inode, i_ino),
 			.device = BPF_CORE_READ(inode, i_sb, s_dev),
 		};
+		/* Most places have no rule of anybody. */
+		key.group = ANY_GROUP;
+		if (!bpf_map_lookup_elem(&places, &key))
+			goto up;
 		/* The rules of this group first, then those of all. */
 		for (__u32 place = 0; place < 2 * SLOTS; place++) {
 			struct rule *rule;
@@ -255,6 +260,7 @@ static __always_inline int judge(__u64 began_ns, __u64 group, struct file *file,
 			}
 			return rule->answer;
 		}
+up:
 		if (above == dentry)
 			return REPORT;
 		dentry = above;

@@ -5,10 +5,11 @@ import ipaddress
 import itertools
 import os
 import platform
+import select
 import struct
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
@@ -18,7 +19,7 @@ from hive.core.ids import SandboxId, plain_text
 from hive.core.kernel_rules import KernelAct, KernelAnswer, KernelRule
 from hive.execution.enforcement.library import BpfError, BpfObject, is_refused
 from hive.execution.enforcement.ports import KernelEvent
-from hive.execution.enforcement.rows import Rows, rows_of
+from hive.execution.enforcement.rows import ANY_GROUP, Rows, places_of, rows_of
 from hive.execution.walls import cgroups
 
 OBJECTS: Final = Path(__file__).parents[1] / "bpf"
@@ -53,9 +54,11 @@ class BpfEnforcer:
         self._names: dict[int, KernelRule] = {}
         self._numbers = itertools.count(1)
         self._house: BpfGuard | None = None
+        self._known: Counter[bytes] = Counter()
         self._gone: deque[int] = deque()
         self._left: deque[int] = deque()
         self._lock = threading.Lock()
+        self._hearing = threading.RLock()
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -83,7 +86,9 @@ class BpfEnforcer:
         except (BpfError, OSError) as error:
             self.__exit__()
             raise _unavailable(str(error)) from error
-        self._thread = threading.Thread(target=self._listen, name="enforcer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._listen, args=(made.waits_on(),), name="enforcer", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -92,9 +97,10 @@ class BpfEnforcer:
         self._ends.set()
         if self._thread is not None:
             self._thread.join()
-        if self._object is not None:
-            self._object.close()
-            self._object = None
+        with self._hearing:
+            held, self._object = self._object, None
+            if held is not None:
+                held.close()
 
     def protect(self, rules: Sequence[KernelRule]) -> None:
         """Let rules stand for every sandbox; their paths are the host's.
@@ -155,17 +161,41 @@ class BpfEnforcer:
             while len(self._gone) > GONE_MAX:
                 self._names.pop(self._gone.popleft(), None)
 
+    def know(self, held: BpfObject, places: Iterable[bytes]) -> None:
+        """Mark places about which some rule is: the kernel looks for rules at these alone. Raises BpfError."""
+        with self._lock:
+            for place in places:
+                if not self._known[place]:
+                    held.put(held.map("places"), ANY_GROUP + place, bytes(8))
+                self._known[place] += 1
+
+    def unknow(self, held: BpfObject, places: Iterable[bytes]) -> None:
+        """Take marks away that no rule needs any more."""
+        with self._lock:
+            for place in places:
+                self._known[place] -= 1
+                if self._known[place] <= 0:
+                    del self._known[place]
+                    held.take(held.map("places"), ANY_GROUP + place)
+
     def let_go(self, group: int) -> None:
         """Forget a cgroup, when as many others are gone: an event may still be on its way."""
         self._left.append(group)
         while len(self._left) > GONE_MAX:
             self._groups.pop(self._left.popleft(), None)
 
-    def _listen(self) -> None:
+    def settle(self) -> None:
+        """Hand on every event that the kernel has written by now."""
+        with self._hearing:
+            if self._object is not None:
+                self._object.consume()
+
+    def _listen(self, waits_on: int) -> None:
+        waiting = select.poll()
+        waiting.register(waits_on, select.POLLIN)
         while not self._ends.is_set():
-            held = self._object
-            if held is not None:
-                held.poll(POLL_MS)
+            if waiting.poll(POLL_MS):
+                self.settle()
 
     def _heard(self, data: bytes) -> None:
         began, told, group, inode, device, rule, pid, act, answer, *net, address, program = (
@@ -231,6 +261,7 @@ class BpfGuard:
         numbers = tuple(number for number, _ in numbered)
         try:
             rows = rows_of(numbered, self._group, self._root)
+            self._enforcer.know(self._held, places_of(rows))
             for name in ("programs", "places", "networks"):
                 table = self._held.map(name)
                 for key, value in getattr(rows, name).items():
@@ -242,6 +273,7 @@ class BpfGuard:
         self._rows, self._numbers = rows, numbers
         for name in ("places", "networks", "programs"):
             self._drop(name, getattr(before, name).keys() - getattr(rows, name).keys())
+        self._enforcer.unknow(self._held, places_of(before))
         self._enforcer.forget(gone)
 
     def lift(self) -> None:
@@ -250,6 +282,7 @@ class BpfGuard:
             self._held.take(self._held.map("guarded"), struct.pack("=Q", self._group))
             for name in ("places", "networks", "programs"):
                 self._drop(name, getattr(self._rows, name).keys())
+            self._enforcer.unknow(self._held, places_of(self._rows))
         self._rows = Rows()
         self._enforcer.forget(self._numbers)
         self._enforcer.let_go(self._group)
