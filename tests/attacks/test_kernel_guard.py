@@ -12,12 +12,16 @@ import anyio
 import pytest
 
 from hive.core.errors import SandboxError, TierUnavailableError
-from hive.core.grant import Access, Grant, PathRule
+from hive.core.grant import Access, Grant, Limits, PathRule
 from hive.core.kernel_rules import KernelAct, KernelAnswer, KernelRule
+from hive.execution.drivers.gvisor import GvisorDriver
 from hive.execution.drivers.process import ProcessDriver
 from hive.execution.enforcement import KernelGuards
 from hive.execution.enforcement.ladder import take_step
 from hive.testing.sandbox_suite import SMALL, WAIT_S, make_opening, make_turn, prepare_agent
+from tests.gvisor_rig import gvisor_runs, needs_gvisor
+
+__all__ = ["gvisor_runs"]
 
 pytestmark = pytest.mark.anyio
 SECRET = "the secret of the house"
@@ -349,3 +353,19 @@ async def test_one_sandbox_after_the_other_is_guarded(tmp_path, data, enforcer, 
 async def test_a_process_outside_its_group_is_not_taken_for_guarded(enforcer, tmp_path):
     with pytest.raises(SandboxError, match="cannot be guarded"):
         enforcer.guard("outside", str(tmp_path), os.getpid(), (forbid(),))
+
+
+@needs_gvisor
+async def test_what_gvisor_opens_for_an_agent_is_guarded_too(tmp_path, data, enforcer, events):
+    """The same denial where the agent has a kernel of its own: that one opens the file for it."""
+    path = PathRule(host=str(data), inside="/data", access=Access.WRITE)
+    grant = Grant(paths=(path,), kernel=(forbid(),), limits=Limits())
+    async with GvisorDriver() as driver:
+        driver.guarding = KernelGuards(enforcer, met=events.append)
+        prepared = prepare_agent(tmp_path, AGENT)
+        async with driver.spawn(prepared, grant, make_opening(tmp_path)) as sandbox:
+            await sandbox.ready(WAIT_S)
+            assert await told_by(sandbox, "read /data/plain") == "nothing"
+            assert await told_by(sandbox, "linked x") == "killed"
+            assert "keep the secret" in sandbox.refused
+    assert events[0].rule == "keep the secret"
