@@ -20,7 +20,7 @@ from hive.core.grant import Limits, PathRule
 from hive.core.kernel_rules import KernelAct, KernelRule
 from hive.execution.drivers.process import ProcessDriver
 from hive.execution.enforcement import KernelEvent, KernelGuards
-from hive.execution.enforcement.ladder import take_step
+from hive.execution.enforcement.ladder import described, take_step
 from hive.testing.sandbox_suite import make_opening
 
 NAME: Final = "enforcer"
@@ -96,7 +96,7 @@ def enforced() -> Iterator[tuple[KernelGuards, list[KernelEvent]]]:
     """Load the strongest guard of this machine, with a rule that another file is kept."""
     held, steps = take_step("auto")
     if held is None:
-        raise SystemExit("; ".join(f"{one.name}: {one.detail}" for one in steps))
+        raise SystemExit(described(steps))
     met: list[KernelEvent] = []
     rule = KernelRule(name="bait", act=KernelAct.OPEN, path="/data/bait")
     try:

@@ -17,7 +17,7 @@ from hive.core.kernel_rules import KernelAct, KernelAnswer, KernelRule
 from hive.execution.drivers.gvisor import GvisorDriver
 from hive.execution.drivers.process import ProcessDriver
 from hive.execution.enforcement import KernelGuards
-from hive.execution.enforcement.ladder import take_step
+from hive.execution.enforcement.ladder import described, take_step
 from hive.testing.sandbox_suite import SMALL, WAIT_S, make_opening, make_turn, prepare_agent
 from tests.gvisor_rig import gvisor_runs, needs_gvisor
 
@@ -128,7 +128,7 @@ def enforcer():
     """The strongest enforcer of this machine."""
     held, steps = take_step("auto")
     if held is None:
-        pytest.skip("; ".join(f"{one.name}: {one.detail}" for one in steps))
+        pytest.skip(described(steps))
     with contextlib.closing(_Leaving(held)):
         yield held
 
@@ -305,7 +305,7 @@ async def test_neighbours_are_left_alone(tmp_path, data, enforcer, events):
 def test_the_node_dies_and_the_rules_go_with_it(tmp_path, data):
     """Nothing of a node that was killed stays in the kernel."""
     script = (
-        "import sys, time; from hive.execution.enforcement.ladder import take_step;"
+        "import sys, time; from hive.execution.enforcement.ladder import described, take_step;"
         "held = take_step('auto')[0]; print('up', flush=True); time.sleep(60)"
     )
     before = programs()

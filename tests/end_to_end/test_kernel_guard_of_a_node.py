@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hive.execution.enforcement.ladder import take_step
+from hive.execution.enforcement.ladder import described, take_step
 from hive.testing.node_process import node_process
 
 AGENT = """
@@ -51,7 +51,7 @@ spec:
 def guarded():
     held, steps = take_step("auto")
     if held is None:
-        pytest.skip("; ".join(f"{one.name}: {one.detail}" for one in steps))
+        pytest.skip(described(steps))
     held.__exit__()
 
 

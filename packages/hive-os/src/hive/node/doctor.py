@@ -13,7 +13,7 @@ from hive.core.errors import HiveError
 from hive.core.grant import Tier
 from hive.core.settings import Settings
 from hive.execution.enforcement import EnforcerStep
-from hive.execution.enforcement.ladder import WALLS_ALONE
+from hive.execution.enforcement.ladder import WALLS_ALONE, described, taken
 from hive.execution.environment_node import host_node
 from hive.execution.ports import Probe
 from hive.node.console import NodeFace
@@ -86,17 +86,17 @@ def _kvm() -> Finding:
 
 def enforcer_finding(steps: Sequence[EnforcerStep], settings: Settings) -> Finding:
     """Say what holds rules in the kernel, and which stronger steps this machine does not have."""
-    taken = next((one for one in steps if one.stands), None)
-    told = "; ".join(f"{one.name}: {one.detail}" for one in steps if not one.stands)
-    if taken is None or taken.name == WALLS_ALONE:
+    step = taken(steps)
+    told = described(one for one in steps if not one.stands)
+    if step is None or step.name == WALLS_ALONE:
         return Finding(
             section="walls",
             name="kernel guard",
-            state="failed" if taken is None else "degraded" if settings.production else "info",
-            detail=f"none: {told or (taken.detail if taken else '')}",
+            state="failed" if step is None else "degraded" if settings.production else "info",
+            detail=f"none: {told or (step.detail if step else '')}",
             fix="Agents whose policies need it do not start. It needs root, libbpf (Debian: libbpf1) and Linux 5.8.",
         )
-    detail = f"{taken.name}: {taken.detail}{f'   ({told})' if told else ''}"
+    detail = f"{described((step,))}{f'   ({told})' if told else ''}"
     return Finding(section="walls", name="kernel guard", state="ok", detail=detail)
 
 

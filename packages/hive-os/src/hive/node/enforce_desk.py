@@ -15,6 +15,7 @@ from hive.core.ids import AgentId, SandboxId, printable
 from hive.core.json import Json
 from hive.core.kernel_rules import KernelAct, KernelRule
 from hive.execution.enforcement import KernelEvent
+from hive.execution.enforcement.ladder import described
 from hive.execution.enforcement.rows import rows_of
 from hive.execution.ports import Opening, SandboxDriver
 from hive.kernel.ports import Agents
@@ -60,7 +61,7 @@ class NodeEnforce(EnforceDesk):
         held = self._enforcement
         enforcer = held.enforcer
         return EnforceStatus(
-            enforcer=next(one.name for one in held.steps if one.stands),
+            enforcer=held.taken,
             steps=tuple(
                 EnforceStep(name=one.name, stands=one.stands, detail=one.detail)
                 for one in held.steps
@@ -110,7 +111,7 @@ class NodeEnforce(EnforceDesk):
         if enforcer is None:
             raise TierUnavailableError(
                 "Nothing enforces rules in the kernel here.",
-                why="; ".join(f"{one.name}: {one.detail}" for one in self._enforcement.steps),
+                why=described(self._enforcement.steps),
                 fix="hive enforce status",
             )
         met: list[KernelEvent] = []
@@ -136,7 +137,7 @@ class NodeEnforce(EnforceDesk):
                     enforcer.protect(house)
         told = met[0] if met else None
         return EnforceTrial(
-            enforcer=next(one.name for one in self._enforcement.steps if one.stands),
+            enforcer=self._enforcement.taken,
             killed=killed,
             printed=printed,
             told=told is not None,

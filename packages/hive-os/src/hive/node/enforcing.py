@@ -22,7 +22,7 @@ from hive.core.json import Json
 from hive.core.kernel_rules import KernelAct, KernelRule
 from hive.core.settings import Settings
 from hive.execution.enforcement import Enforcer, EnforcerStep, KernelEvent, KernelGuards
-from hive.execution.enforcement.ladder import AUTO, take_step
+from hive.execution.enforcement.ladder import AUTO, described, take_step, taken
 from hive.kernel.record import event
 from hive.kernel.turns import TurnBook
 from hive.ledger.writer import LedgerWriter
@@ -37,6 +37,7 @@ FOLDER: Final = "kernel-policies"
 HOUSE: Final = "the node's own secrets"
 WRITTEN_MAX: Final = 20
 WAITING_MAX: Final = 4096
+COUNTED_MAX: Final = 4096
 OPEN_TO_SANDBOXES: Final = frozenset(
     {"environments", "components", "builders", "sources", "bundles", "hidden-programs", "logs"}
 )
@@ -76,6 +77,12 @@ class Enforcement:
         """Return what holds the rules; None where the walls stand alone."""
         return self.guards.enforcer
 
+    @property
+    def taken(self) -> str:
+        """Return the name of the step that was taken."""
+        step = taken(self.steps)
+        return "" if step is None else step.name
+
     def begin(self, step: Step) -> None:
         """Take over an enforcer, and read the policies.
 
@@ -87,7 +94,7 @@ class Enforcement:
         self.policies.load()
         self.guards = KernelGuards(
             enforcer,
-            missing="; ".join(f"{one.name}: {one.detail}" for one in self.steps),
+            missing=described(self.steps),
             agent_in=self._agent_in,
             rules_of=self.policies.rules_of,
             met=self._met,
@@ -122,6 +129,8 @@ class Enforcement:
     async def _write(self, met: KernelEvent, agent: str, task: TaskId | None) -> None:
         self.told += 1
         key = (met.sandbox, met.rule)
+        if len(self._unwritten) >= COUNTED_MAX and key not in self._unwritten:
+            self._unwritten.clear()
         self._unwritten[key] += 1
         count = self._unwritten[key]
         if count > WRITTEN_MAX and count & (count - 1):

@@ -1,5 +1,6 @@
 """Which enforcer this machine can have: each step is tried by taking it, strongest first."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from hive.core.drivers import DriverRow
@@ -44,6 +45,16 @@ def take_step(wanted: str) -> tuple[Enforcer | None, tuple[EnforcerStep, ...]]:
         )
     )
     return None, tuple(steps)
+
+
+def taken(steps: Sequence[EnforcerStep]) -> EnforcerStep | None:
+    """Return the step that was taken; None where not even that which was wanted stands."""
+    return next((one for one in steps if one.stands), None)
+
+
+def described(steps: Iterable[EnforcerStep]) -> str:
+    """Say what became of steps, on one line."""
+    return "; ".join(f"{one.name}: {one.detail}" for one in steps)
 
 
 def _row(wanted: str) -> DriverRow:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from hive.core.errors import SandboxError
 from hive.core.kernel_rules import KernelAct, KernelAnswer, KernelRule
 from hive.execution.walls import kernel
-from hive.execution.walls.seccomp import always_refused
+from hive.execution.walls.seccomp import ALWAYS_REFUSED
 
 SLOTS: Final = 4
 PORTS_MAX: Final = 8
@@ -60,7 +60,7 @@ def rows_of(rules: Sequence[tuple[int, KernelRule]], group: int, root: str) -> R
         match rule.act:
             case KernelAct.CONNECT:
                 _network_row(made, used, number, rule, group)
-            case KernelAct.SYSCALL if rule.syscall in always_refused():
+            case KernelAct.SYSCALL if rule.syscall in ALWAYS_REFUSED:
                 continue  # whatever the rule says, the seccomp wall says it to every sandbox
             case KernelAct.SYSCALL:
                 raise _unsayable(rule, f"the seccomp wall does not refuse {rule.syscall}")
@@ -117,30 +117,36 @@ def _slot(used: Counter[bytes], place: bytes, rule: KernelRule) -> int:
     return used[place] - 1
 
 
-def _inodes(path: str, root: str, only: str = "") -> Iterator[_Inode]:
-    """Yield where a path leads: on the host, and in the sandbox where that is another file."""
-    seen = set()
-    for above in (only,) if only else dict.fromkeys(("/", root or "/")):
-        with contextlib.suppress(OSError):
-            opened = kernel.open_in_root(above, path)
-            try:
-                found = os.fstat(opened)
-            finally:
-                os.close(opened)
-            device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
-            seen.add(_Inode(found.st_ino, device))
-    yield from sorted(seen)
+def _views(root: str) -> tuple[str, ...]:
+    """Return the roots that a path is looked up in: the host's, and the sandbox's."""
+    return tuple(dict.fromkeys(("/", root or "/")))
+
+
+def _inodes(path: str, root: str) -> list[_Inode]:
+    """Return where a path leads: on the host, and in the sandbox where that is another file."""
+    return sorted({inode for above in _views(root) for inode in _inode_in(above, path)})
+
+
+def _inode_in(above: str, path: str) -> Iterator[_Inode]:
+    """Yield where a path leads under one root; nothing where it leads nowhere."""
+    with contextlib.suppress(OSError):
+        opened = kernel.open_in_root(above, path)
+        try:
+            found = os.fstat(opened)
+        finally:
+            os.close(opened)
+        yield _Inode(found.st_ino, os.major(found.st_dev) << 20 | os.minor(found.st_dev))
 
 
 def _mounted_below(path: str, root: str) -> Iterator[_Inode]:
     """Yield the roots of what is mounted below a folder: the way up from a file ends at its mount's root."""
-    for above in dict.fromkeys(("/", root or "/")):
+    for above in _views(root):
         listed = Path("/proc/self/mountinfo") if above == "/" else Path(root).parent / "mountinfo"
         with contextlib.suppress(OSError):
             for line in listed.read_text().splitlines():
                 place = _OCTAL.sub(lambda met: chr(int(met[1], 8)), line.split()[4])
                 if place.startswith(path.rstrip("/") + "/"):
-                    yield from _inodes(place, root, only=above)
+                    yield from _inode_in(above, place)
 
 
 def _unsayable(rule: KernelRule, why: str) -> SandboxError:

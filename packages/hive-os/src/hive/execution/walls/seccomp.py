@@ -56,6 +56,8 @@ _FORBIDDEN: Final[dict[str, tuple[int, int]]] = {
     "umount2": (166, 39), "unshare": (272, 97), "uselib": (134, -1),
     "userfaultfd": (323, 282), "ustat": (136, -1), "vhangup": (153, 58), "_sysctl": (156, -1),
 }  # fmt: skip
+ALWAYS_REFUSED: Final = frozenset(_FORBIDDEN)
+"""The calls that fail in every sandbox, whatever their arguments are."""
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _SOCKET: Final = (41, 198)
@@ -83,11 +85,6 @@ _PERSONALITIES: Final = (0, 8, 0xFFFFFFFF)
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
-def always_refused() -> frozenset[str]:
-    """Return the calls that fail in every sandbox, whatever their arguments are."""
-    return frozenset(_FORBIDDEN)
 
 
 def refuse(number: int) -> int:
